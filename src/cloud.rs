@@ -1,0 +1,24 @@
+//! Point clouds with colour.
+
+use nalgebra::Point3;
+
+/// Points of one frame of reference with their colours, in a stable order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PointCloud {
+    /// Positions in metres.
+    pub points: Vec<Point3<f32>>,
+    /// Colour of each point (red, green, blue), or nothing at all.
+    pub colors: Vec<[u8; 3]>,
+}
+
+impl PointCloud {
+    /// Returns the number of points.
+    pub fn len(&self) -> usize {
+        self.points.len()
+    }
+
+    /// Returns whether there is no point.
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty()
+    }
+}
