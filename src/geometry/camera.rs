@@ -83,7 +83,7 @@ impl Camera {
     /// pixel may lie outside the image.
     pub fn project(&self, point_in_camera: &Point3<f64>) -> Option<Vector2<f64>> {
         let normalized = self.normalize(point_in_camera)?;
-        Some(self.to_pixel(&self.distortion.distort(&normalized)))
+        Some(self.pixel_at(&self.distortion.distort(&normalized)))
     }
 
     /// Returns the pixel of a point and its derivative by the point.
@@ -107,7 +107,7 @@ impl Camera {
         };
         jacobian.row_mut(0).scale_mut(self.intrinsics.fx);
         jacobian.row_mut(1).scale_mut(self.intrinsics.fy);
-        Some((self.to_pixel(&self.distortion.distort(&normalized)), jacobian))
+        Some((self.pixel_at(&self.distortion.distort(&normalized)), jacobian))
     }
 
     /// Returns the ray of a pixel, scaled to z = 1, or `None` where the lens model has none.
@@ -156,7 +156,7 @@ impl Camera {
         (normalized.norm_squared() <= self.max_radius * self.max_radius).then_some(normalized)
     }
 
-    fn to_pixel(&self, distorted: &Vector2<f64>) -> Vector2<f64> {
+    fn pixel_at(&self, distorted: &Vector2<f64>) -> Vector2<f64> {
         let k = &self.intrinsics;
         Vector2::new(k.fx * distorted.x + k.cx, k.fy * distorted.y + k.cy)
     }
