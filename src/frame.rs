@@ -81,6 +81,74 @@ impl Frame {
         }
         Ok(self)
     }
+
+    /// Returns the frame without depths beyond `max_range_m`.
+    pub fn clipped(mut self, max_range_m: f64) -> Self {
+        let limit_m = max_range_m as f32;
+        self.depth = self.depth.map(|depth| {
+            let clip = |d: f32| if d <= limit_m { d } else { 0.0 };
+            Arc::new(DepthImage(depth.raster().map(clip)))
+        });
+        self
+    }
+
+    /// Returns the frame with images of which each pixel stands for `factor` × `factor`: colours
+    /// averaged, depths averaged over the nearest surface of the block.
+    pub fn reduced(&self, factor: u32) -> Self {
+        if factor <= 1 {
+            return self.clone();
+        }
+        Self {
+            color: Arc::new(reduced_color(&self.color, factor as usize)),
+            depth: self.depth.as_ref().map(|d| Arc::new(reduced_depth(d, factor as usize))),
+            camera: self.camera.map(|c| c.reduced(factor)),
+            ..self.clone()
+        }
+    }
+}
+
+fn reduced_color(color: &RgbImage, factor: usize) -> RgbImage {
+    let (width, height) = (color.width() as usize / factor, color.height() as usize / factor);
+    let stride = 3 * color.width() as usize;
+    let area = (factor * factor) as u32;
+    let raw = color.as_raw();
+    let mut reduced = Vec::with_capacity(3 * width * height);
+    for y in 0..height {
+        for column in 0..3 * width {
+            let (x, channel) = (column / 3, column % 3);
+            let first = y * factor * stride + 3 * x * factor + channel;
+            let block = |row: usize| (0..factor).map(move |i| first + row * stride + 3 * i);
+            let sum: u32 = (0..factor).flat_map(block).map(|i| u32::from(raw[i])).sum();
+            reduced.push(((sum + area / 2) / area) as u8);
+        }
+    }
+    RgbImage::from_raw(width as u32, height as u32, reduced).unwrap_or_default()
+}
+
+fn reduced_depth(depth: &DepthImage, factor: usize) -> DepthImage {
+    let raster = depth.raster();
+    let (width, height) = (raster.width() / factor, raster.height() / factor);
+    DepthImage(Raster::from_fn(width, height, |x, y| {
+        let block = (0..factor * factor)
+            .map(|i| raster.at(x * factor + i % factor, y * factor + i / factor));
+        mean_of_nearest_surface(block)
+    }))
+}
+
+/// Depths further apart than this share belong to different surfaces.
+const SURFACE_STEP_FRAC: f32 = 0.05;
+
+/// Returns the mean of those depths (metres, 0 = none) that lie on the nearest surface, 0 where
+/// there is none: a mean across an edge would float between the surfaces.
+pub fn mean_of_nearest_surface(depths_m: impl Iterator<Item = f32> + Clone) -> f32 {
+    let valid = depths_m.filter(|&d| d > 0.0);
+    let limit = valid.clone().fold(f32::INFINITY, f32::min) * (1.0 + SURFACE_STEP_FRAC);
+    let (mut sum, mut count) = (0.0, 0.0f32);
+    for depth in valid.filter(|&d| d <= limit) {
+        sum += depth;
+        count += 1.0;
+    }
+    if count > 0.0 { sum / count } else { 0.0 }
 }
 
 fn same_size(what: &'static str, expected: (u32, u32), found: (u32, u32)) -> Result<()> {

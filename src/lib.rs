@@ -8,18 +8,38 @@ pub mod geometry;
 
 // Layer 1: data and sockets.
 pub mod cloud;
+pub mod constraint;
+pub mod dense_residual;
 pub mod error;
 pub mod frame;
+pub mod inference;
+pub mod keyframe;
+pub mod pointmap;
+pub mod pyramid;
 pub mod raster;
+pub mod reference;
+pub mod sensor;
 pub mod source;
 pub mod stamp;
 pub mod trajectory;
 
 // Layer 2: stages that do not know each other.
+pub mod alignment;
 pub mod evaluation;
+pub mod map;
+pub mod pose_graph;
+pub mod relocalization;
+pub mod tracking;
+pub mod window;
+
+// Layer 3: composition.
+pub mod config;
+pub mod observer;
+pub mod pipeline;
 
 // Layer 4: edges.
 pub mod dataset;
 pub mod export;
+pub mod model;
 pub mod simulator;
 pub mod viz;

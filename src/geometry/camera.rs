@@ -131,21 +131,29 @@ impl Camera {
 
     /// Returns the camera of the same view at another image size.
     pub fn resized(&self, width: u32, height: u32) -> Self {
-        let sx = f64::from(width) / f64::from(self.width);
-        let sy = f64::from(height) / f64::from(self.height);
+        let scale_x = f64::from(width) / f64::from(self.width);
+        let scale_y = f64::from(height) / f64::from(self.height);
+        Self { width, height, ..self.scaled(scale_x, scale_y) }
+    }
+
+    /// Returns the camera of an image in which each pixel is the mean of `factor` × `factor`;
+    /// columns and rows that do not fill a pixel are cut off on the right and below.
+    pub fn reduced(&self, factor: u32) -> Self {
+        let scale = 1.0 / f64::from(factor);
+        let (width, height) = (self.width / factor, self.height / factor);
+        Self { width, height, ..self.scaled(scale, scale) }
+    }
+
+    fn scaled(&self, scale_x: f64, scale_y: f64) -> Self {
         let k = &self.intrinsics;
-        Self {
-            intrinsics: Intrinsics {
-                fx: k.fx * sx,
-                fy: k.fy * sy,
-                // Pixel centres are at whole numbers, so image corners are at -0.5.
-                cx: (k.cx + 0.5) * sx - 0.5,
-                cy: (k.cy + 0.5) * sy - 0.5,
-            },
-            width,
-            height,
-            ..*self
-        }
+        let intrinsics = Intrinsics {
+            fx: k.fx * scale_x,
+            fy: k.fy * scale_y,
+            // Pixel centres are at whole numbers, so image corners are at -0.5.
+            cx: (k.cx + 0.5) * scale_x - 0.5,
+            cy: (k.cy + 0.5) * scale_y - 0.5,
+        };
+        Self { intrinsics, ..*self }
     }
 
     fn normalize(&self, point: &Point3<f64>) -> Option<Vector2<f64>> {

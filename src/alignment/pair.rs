@@ -1,0 +1,143 @@
+//! Pairs of keyframes: one looks up its points in the other.
+
+use nalgebra::{Matrix6, Vector6};
+use rayon::prelude::*;
+
+use super::AlignmentConfig;
+use crate::constraint::Constraint;
+use crate::dense_residual::{
+    Comparison, Exposure, NormalEquations, ReferencePoint, RelativeView, ResidualScale,
+    ResidualSettings,
+};
+use crate::geometry::Se3;
+use crate::geometry::se3;
+use crate::keyframe::{Keyframe, KeyframeId};
+use crate::pyramid::Level;
+use crate::reference::select_points;
+use crate::sensor::DepthNoise;
+
+/// A keyframe as alignment needs it: sampled points, and the image that others are looked up in.
+pub struct AlignmentView<'a> {
+    id: KeyframeId,
+    points: Vec<ReferencePoint>,
+    level: &'a Level,
+}
+
+impl<'a> AlignmentView<'a> {
+    /// Returns the view of a keyframe.
+    pub fn new(keyframe: &'a Keyframe, config: &AlignmentConfig) -> Self {
+        let index = config.pyramid_level.min(keyframe.pyramid.levels().len() - 1);
+        let level = &keyframe.pyramid.levels()[index];
+        let mut pointmap = std::borrow::Cow::Borrowed(&keyframe.pointmap);
+        for _ in 0..index {
+            pointmap = std::borrow::Cow::Owned(pointmap.halved());
+        }
+        let points = select_points(level, &pointmap, config.max_points);
+        Self { id: keyframe.id, points, level }
+    }
+}
+
+/// `source`'s points looked up in `target`; indices into the window.
+pub(super) struct Pair {
+    source: usize,
+    target: usize,
+    settings: ResidualSettings,
+    exposure: Exposure,
+}
+
+/// A pair's residuals at the current poses.
+pub(super) struct Factor {
+    pub source: usize,
+    pub target: usize,
+    pub target_from_source: Se3,
+    pub hessian: Matrix6<f64>,
+    pub gradient: Vector6<f64>,
+    pub normal: NormalEquations,
+}
+
+/// Returns all ordered pairs whose points fall into each other's image often enough.
+pub(super) fn pairs(
+    views: &[AlignmentView<'_>],
+    poses: &[Se3],
+    noise: DepthNoise,
+    config: &AlignmentConfig,
+) -> Vec<Pair> {
+    let settings = ResidualSettings {
+        depth_noise: noise,
+        depth_gate_frac: config.depth_gate_frac,
+        intensity_inlier: 25.0,
+        depth_inlier_frac: 0.02,
+        geometric_weight: config.geometric_weight,
+    };
+    let all = (0..views.len()).flat_map(|s| (0..views.len()).map(move |t| (s, t)));
+    all.filter(|(source, target)| source != target)
+        .map(|(source, target)| Pair { source, target, settings, exposure: Exposure::default() })
+        .collect::<Vec<_>>()
+        .into_par_iter()
+        .filter(|pair| {
+            let loose = ResidualScale { intensity: 20.0, depth: 3.0 };
+            let normal = pair.comparison(views).linearize(&pair.view(poses), &loose);
+            let shared = normal.visible.saturating_sub(normal.contradicting) as f64;
+            shared >= config.min_pair_overlap_frac * views[pair.source].points.len() as f64
+                && normal.visible > 50
+        })
+        .collect()
+}
+
+/// Returns the residuals of all pairs at `poses`; each pair keeps its exposure for the next round.
+pub(super) fn linearize_all(
+    pairs: &mut [Pair],
+    views: &[AlignmentView<'_>],
+    poses: &[Se3],
+) -> Vec<Factor> {
+    pairs.par_iter_mut().map(|pair| pair.linearize(views, poses)).collect()
+}
+
+impl Pair {
+    fn comparison<'a>(&self, views: &'a [AlignmentView<'a>]) -> Comparison<'a> {
+        Comparison {
+            points: &views[self.source].points,
+            target: views[self.target].level,
+            settings: self.settings,
+        }
+    }
+
+    fn view(&self, poses: &[Se3]) -> RelativeView {
+        RelativeView {
+            target_from_reference: poses[self.target].inv_mul(&poses[self.source]),
+            exposure: self.exposure,
+        }
+    }
+
+    fn linearize(&mut self, views: &[AlignmentView<'_>], poses: &[Se3]) -> Factor {
+        let comparison = self.comparison(views);
+        // Exposure first, by two robust steps at these poses, so that the scale is of the rest.
+        for _ in 0..2 {
+            let view = self.view(poses);
+            let normal = comparison.linearize(&view, &comparison.scale(&view));
+            let step = normal.exposure_step(&Vector6::zeros());
+            self.exposure.log_gain += step.log_gain;
+            self.exposure.offset += step.offset;
+        }
+        let view = self.view(poses);
+        let normal = comparison.linearize(&view, &comparison.scale(&view));
+        let (hessian, gradient) = normal.pose_only();
+        let (source, target) = (self.source, self.target);
+        let target_from_source = view.target_from_reference;
+        Factor { source, target, target_from_source, hessian, gradient, normal }
+    }
+}
+
+impl Factor {
+    /// The pair's own optimum as a constraint, or `None` where it leaves a direction open.
+    pub fn constraint(&self, views: &[AlignmentView<'_>], _poses: &[Se3]) -> Option<Constraint> {
+        let step = -self.hessian.cholesky()?.solve(&self.gradient);
+        // A long step means that the pair is not near an optimum of its own.
+        (step.amax() < 0.05).then(|| Constraint {
+            target: views[self.target].id,
+            source: views[self.source].id,
+            target_from_source: se3::exp(&step) * self.target_from_source,
+            information: self.hessian,
+        })
+    }
+}

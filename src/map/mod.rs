@@ -1,0 +1,110 @@
+//! The global map: pointmaps that hang on keyframes, so that it bends when their poses change.
+
+mod cloud;
+mod fusion;
+
+use std::collections::BTreeMap;
+
+use crate::geometry::Se3;
+use crate::keyframe::{Keyframe, KeyframeId};
+
+pub use cloud::VoxelCloud;
+pub use fusion::fuse;
+
+/// How the map is kept.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MapConfig {
+    /// Edge of the voxels of the map's cloud, metres.
+    #[schemars(range(min = 0.001, max = 10.0))]
+    pub voxel_size_m: f64,
+    /// Most voxels that the cloud keeps; it grows coarser when the limit is reached.
+    #[schemars(range(min = 1000, max = 100_000_000))]
+    pub max_voxels: usize,
+    /// Voxels that fewer keyframes saw are left out of the cloud.
+    #[schemars(range(min = 1, max = 100))]
+    pub min_observations: u32,
+    /// A frame's depth is fused into its keyframe where it misses the surface by less than this
+    /// share of the depth.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub fusion_gate_frac: f64,
+    /// Fusion stops when a point is this many times surer than one measurement.
+    #[schemars(range(min = 1.0, max = 10_000.0))]
+    pub max_fused_measurements: f64,
+}
+
+impl Default for MapConfig {
+    fn default() -> Self {
+        Self {
+            voxel_size_m: 0.01,
+            max_voxels: 5_000_000,
+            min_observations: 1,
+            fusion_gate_frac: 0.02,
+            max_fused_measurements: 15.0,
+        }
+    }
+}
+
+/// All keyframes, in order of their creation.
+#[derive(Debug, Clone, Default)]
+pub struct GlobalMap {
+    keyframes: BTreeMap<KeyframeId, Keyframe>,
+    next_id: u32,
+}
+
+impl GlobalMap {
+    /// Returns the number that the next keyframe will have, and uses it up.
+    pub fn take_id(&mut self) -> KeyframeId {
+        self.next_id += 1;
+        KeyframeId(self.next_id - 1)
+    }
+
+    /// Adds a keyframe, or replaces the one of the same number.
+    pub fn insert(&mut self, keyframe: Keyframe) {
+        self.next_id = self.next_id.max(keyframe.id.0 + 1);
+        self.keyframes.insert(keyframe.id, keyframe);
+    }
+
+    /// Returns a keyframe.
+    pub fn get(&self, id: KeyframeId) -> Option<&Keyframe> {
+        self.keyframes.get(&id)
+    }
+
+    /// Returns a keyframe, to be changed.
+    pub fn get_mut(&mut self, id: KeyframeId) -> Option<&mut Keyframe> {
+        self.keyframes.get_mut(&id)
+    }
+
+    /// Returns all keyframes, oldest first.
+    pub fn keyframes(&self) -> impl Iterator<Item = &Keyframe> + Clone {
+        self.keyframes.values()
+    }
+
+    /// Returns the number of keyframes.
+    pub fn len(&self) -> usize {
+        self.keyframes.len()
+    }
+
+    /// Returns whether there is no keyframe.
+    pub fn is_empty(&self) -> bool {
+        self.keyframes.is_empty()
+    }
+
+    /// Moves keyframes to new poses; numbers that are not in the map are ignored.
+    pub fn set_poses(&mut self, world_from_camera: &BTreeMap<KeyframeId, Se3>) {
+        for (id, pose) in world_from_camera {
+            if let Some(keyframe) = self.keyframes.get_mut(id) {
+                keyframe.world_from_camera = *pose;
+            }
+        }
+    }
+
+    /// Returns the map's cloud in the world frame, one point for each voxel.
+    pub fn cloud(&self, config: &MapConfig) -> crate::cloud::PointCloud {
+        let mut cloud = VoxelCloud::new(config);
+        for keyframe in self.keyframes() {
+            cloud.add(keyframe);
+        }
+        cloud.into_point_cloud()
+    }
+}

@@ -1,0 +1,64 @@
+//! The socket for output: whoever wants to know what has become of a frame.
+
+use nalgebra::Matrix6;
+
+use crate::error::Result;
+use crate::geometry::Se3;
+use crate::keyframe::KeyframeId;
+use crate::map::GlobalMap;
+use crate::stamp::Stamp;
+use crate::tracking::LostReason;
+
+/// What has become of a frame.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TrackingState {
+    /// It has no place yet, because no map could be begun; the reason is one sentence.
+    Initializing(String),
+    /// It has a pose.
+    Tracking,
+    /// It has a pose again, after none.
+    Relocalized,
+    /// It has no pose.
+    Lost(LostReason),
+}
+
+impl TrackingState {
+    /// Returns whether the frame has a pose.
+    pub fn has_pose(&self) -> bool {
+        matches!(self, Self::Tracking | Self::Relocalized)
+    }
+}
+
+/// What the pipeline says after each frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MapUpdate {
+    /// The frame's number in its source.
+    pub frame_id: u64,
+    /// The frame's stamp.
+    pub stamp: Stamp,
+    /// What has become of it.
+    pub state: TrackingState,
+    /// Its pose in the map as it is now, where it has one.
+    pub world_from_camera: Option<Se3>,
+    /// Covariance of the pose relative to its keyframe, as a left perturbation `[omega, nu]`.
+    pub covariance: Option<Matrix6<f64>>,
+    /// Share of its keyframe's points that the frame sees.
+    pub overlap_frac: f64,
+    /// Share of those that look as they should.
+    pub inlier_frac: f64,
+    /// The keyframe that the frame became.
+    pub new_keyframe: Option<KeyframeId>,
+    /// Loops closed by this frame.
+    pub loops_closed: usize,
+    /// Keyframes in the map.
+    pub keyframes: usize,
+}
+
+/// Is told of every frame. Implemented by the edges.
+pub trait Observer {
+    /// Takes note of what has become of a frame, and of the map as it is now.
+    ///
+    /// # Errors
+    /// What ends the run, such as an output that cannot be written.
+    fn observe(&mut self, update: &MapUpdate, map: &GlobalMap) -> Result<()>;
+}

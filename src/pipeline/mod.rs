@@ -1,0 +1,152 @@
+//! The pipeline: what happens to a frame, in order. Read [`Pipeline::process`] first.
+//!
+//! A function of its inputs: no files, clocks or threads of its own, so two replays of one
+//! recording are identical, bit for bit.
+
+mod locate;
+mod mapping;
+mod prepare;
+
+use std::collections::BTreeMap;
+
+use nalgebra::Vector6;
+
+use crate::config::Config;
+use crate::dense_residual::RelativeView;
+use crate::error::Result;
+use crate::frame::{Frame, OdometryPrior};
+use crate::geometry::Se3;
+use crate::inference::ReconstructionModel;
+use crate::keyframe::KeyframeId;
+use crate::map::GlobalMap;
+use crate::observer::{MapUpdate, TrackingState};
+use crate::pose_graph::PoseGraph;
+use crate::reference::Reference;
+use crate::stamp::Stamp;
+use crate::tracking::{LostReason, Tracked, Tracker};
+use crate::trajectory::{StampedPose, Trajectory};
+use crate::window::CovisibilityGraph;
+
+pub use prepare::{PreparedFrame, prepare};
+
+/// Turns frames into poses and a map.
+pub struct Pipeline {
+    config: Config,
+    model: Box<dyn ReconstructionModel>,
+    tracker: Tracker,
+    map: GlobalMap,
+    covisibility: CovisibilityGraph,
+    pose_graph: PoseGraph,
+    anchor: Option<Anchor>,
+    motion: Option<Motion>,
+    is_lost: bool,
+    records: Vec<FrameRecord>,
+}
+
+/// The keyframe that frames are tracked against.
+struct Anchor {
+    keyframe: KeyframeId,
+    reference: Reference,
+    /// Frames fused into the keyframe since its reference was made.
+    fused_frames: usize,
+}
+
+/// The last frame with a pose, and how the camera was moving.
+struct Motion {
+    stamp: Stamp,
+    /// The frame relative to the anchor.
+    view: RelativeView,
+    /// Twist per second, `frame_from_previous = exp(velocity * seconds)`.
+    velocity: Vector6<f64>,
+    odometry: Option<OdometryPrior>,
+}
+
+/// A placed frame: it hangs on a keyframe, so that it moves when the map is aligned anew.
+struct FrameRecord {
+    stamp: Stamp,
+    keyframe: KeyframeId,
+    keyframe_from_camera: Se3,
+}
+
+/// What tracking says of a frame.
+enum Location {
+    /// There is no map yet.
+    Unmapped,
+    Tracked(Tracked),
+    Relocalized(Tracked),
+    Lost(LostReason),
+}
+
+impl Pipeline {
+    /// Returns a pipeline with an empty map.
+    pub fn new(config: Config, model: Box<dyn ReconstructionModel>) -> Self {
+        Self {
+            tracker: Tracker::new(config.tracking.clone(), config.sensor.noise()),
+            config,
+            model,
+            map: GlobalMap::default(),
+            covisibility: CovisibilityGraph::default(),
+            pose_graph: PoseGraph::default(),
+            anchor: None,
+            motion: None,
+            is_lost: false,
+            records: Vec::new(),
+        }
+    }
+
+    /// Places a frame, and grows and corrects the map where the frame calls for it; returns what
+    /// has become of it.
+    ///
+    /// # Errors
+    /// What no later frame can mend; a frame that cannot be placed is no error.
+    pub fn process(&mut self, frame: &Frame) -> Result<MapUpdate> {
+        match prepare(frame, &self.config) {
+            Ok(prepared) => self.process_prepared(&prepared),
+            Err(reason) => Ok(self.not_begun(frame.id, frame.stamp, reason.to_string())),
+        }
+    }
+
+    /// The same for a frame that [`prepare`] has made ready, maybe on another thread.
+    ///
+    /// # Errors
+    /// As [`Pipeline::process`].
+    pub fn process_prepared(&mut self, frame: &PreparedFrame) -> Result<MapUpdate> {
+        let location = self.locate(frame);
+        match location {
+            Location::Unmapped => self.begin_map(frame),
+            Location::Lost(reason) => Ok(self.lose(frame, reason)),
+            Location::Tracked(tracked) => self.extend_map(frame, &tracked, TrackingState::Tracking),
+            Location::Relocalized(tracked) => {
+                self.extend_map(frame, &tracked, TrackingState::Relocalized)
+            }
+        }
+    }
+
+    /// Returns the map.
+    pub fn map(&self) -> &GlobalMap {
+        &self.map
+    }
+
+    /// Returns which keyframes see the same things.
+    pub fn covisibility(&self) -> &CovisibilityGraph {
+        &self.covisibility
+    }
+
+    /// Returns the configuration in use.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns the poses of all frames that have one, by the map as it is now.
+    pub fn trajectory(&self) -> Trajectory {
+        let poses: BTreeMap<KeyframeId, Se3> =
+            self.map.keyframes().map(|k| (k.id, k.world_from_camera)).collect();
+        let placed = self.records.iter().filter_map(|record| {
+            Some(StampedPose {
+                stamp: record.stamp,
+                world_from_camera: poses.get(&record.keyframe)? * record.keyframe_from_camera,
+            })
+        });
+        Trajectory::new(placed.collect())
+    }
+}

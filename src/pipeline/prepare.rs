@@ -1,0 +1,48 @@
+//! What is done to a frame before it meets the map; a function of the frame alone.
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+use crate::geometry::Camera;
+use crate::pyramid::Pyramid;
+
+/// A frame at working size, with its pyramid.
+#[derive(Debug, Clone)]
+pub struct PreparedFrame {
+    /// The frame at working size.
+    pub frame: Frame,
+    /// Its camera.
+    pub camera: Camera,
+    /// Its pyramid.
+    pub pyramid: Pyramid,
+    /// Mean depth of what it sees, metres; `None` without depth.
+    pub mean_depth_m: Option<f64>,
+}
+
+/// Returns the frame at working size with its pyramid.
+///
+/// # Errors
+/// [`Error::MissingInput`] for a frame without calibration.
+pub fn prepare(frame: &Frame, config: &Config) -> Result<PreparedFrame> {
+    let width = frame.color.width();
+    let reduced = frame.reduced(width.div_ceil(config.sensor.max_width_px));
+    let clipped = reduced.clipped(config.sensor.max_range_m);
+    let camera = clipped.camera.ok_or(Error::MissingInput {
+        model: "tracking",
+        missing: "a calibrated camera",
+        remedy: "give a calibration.yaml (fx, fy, cx, cy, width, height, depth_scale)",
+    })?;
+    let pyramid = Pyramid::new(&clipped, &camera, config.tracking.pyramid_levels);
+    let mean_depth_m = mean_depth_m(&clipped);
+    Ok(PreparedFrame { frame: clipped, camera, pyramid, mean_depth_m })
+}
+
+fn mean_depth_m(frame: &Frame) -> Option<f64> {
+    let depths = frame.depth.as_ref()?.raster().values();
+    let (mut sum, mut count) = (0.0, 0usize);
+    for &depth in depths.iter().filter(|&&d| d > 0.0) {
+        sum += f64::from(depth);
+        count += 1;
+    }
+    (count > 0).then(|| sum / count as f64)
+}

@@ -1,0 +1,124 @@
+//! Pointmaps: what a model says about the geometry of one view, pixel by pixel.
+
+use nalgebra::Vector3;
+
+use crate::error::{Error, Result};
+use crate::raster::Raster;
+
+/// A point and a confidence for each pixel of a view.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pointmap {
+    points_in_camera: Raster<Vector3<f32>>,
+    confidence: Raster<f32>,
+}
+
+impl Pointmap {
+    /// Returns the pointmap of `points_in_camera` (metres, optical frame) where `confidence` is
+    /// positive; a point that is not finite, or not in front of the camera, has confidence 0.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] where the two differ in size.
+    pub fn new(
+        points_in_camera: Raster<Vector3<f32>>,
+        mut confidence: Raster<f32>,
+    ) -> Result<Self> {
+        let size = |w: usize, h: usize| format!("{w}x{h}");
+        if (points_in_camera.width(), points_in_camera.height())
+            != (confidence.width(), confidence.height())
+        {
+            return Err(Error::ShapeMismatch {
+                what: "confidence of a pointmap",
+                expected: size(points_in_camera.width(), points_in_camera.height()),
+                found: size(confidence.width(), confidence.height()),
+            });
+        }
+        for (c, p) in confidence.values_mut().iter_mut().zip(points_in_camera.values()) {
+            let usable = p.iter().all(|v| v.is_finite()) && p.z > 0.0 && c.is_finite() && *c > 0.0;
+            if !usable {
+                *c = 0.0;
+            }
+        }
+        Ok(Self { points_in_camera, confidence })
+    }
+
+    /// Returns the number of columns.
+    pub fn width(&self) -> usize {
+        self.confidence.width()
+    }
+
+    /// Returns the number of rows.
+    pub fn height(&self) -> usize {
+        self.confidence.height()
+    }
+
+    /// Returns the point of a pixel in the optical frame (metres), where there is one.
+    #[inline]
+    pub fn point(&self, x: usize, y: usize) -> Option<Vector3<f32>> {
+        (self.confidence.at(x, y) > 0.0).then(|| self.points_in_camera.at(x, y))
+    }
+
+    /// Returns the confidence of a pixel: inverse variance of its depth (1/m²), 0 for no point.
+    #[inline]
+    pub fn confidence(&self, x: usize, y: usize) -> f32 {
+        self.confidence.at(x, y)
+    }
+
+    /// Replaces the point and confidence of a pixel that has one.
+    pub fn set(&mut self, x: usize, y: usize, point_in_camera: Vector3<f32>, confidence: f32) {
+        let index = y * self.width() + x;
+        self.points_in_camera.values_mut()[index] = point_in_camera;
+        self.confidence.values_mut()[index] = confidence;
+    }
+
+    /// Returns the share of pixels that have a point.
+    pub fn valid_frac(&self) -> f64 {
+        let valid = self.confidence.values().iter().filter(|&&c| c > 0.0).count();
+        valid as f64 / self.confidence.values().len().max(1) as f64
+    }
+
+    /// Returns the pointmap at half the size; each point is the mean of those of its four pixels
+    /// that lie on the nearest surface, so that none floats between two.
+    pub fn halved(&self) -> Self {
+        let (width, height) = (self.width() / 2, self.height() / 2);
+        let merged = Raster::from_fn(width, height, |x, y| self.merged_block(2 * x, 2 * y));
+        Self {
+            points_in_camera: merged.map(|(point, _)| point),
+            confidence: merged.map(|(_, confidence)| confidence),
+        }
+    }
+
+    /// Mean of the points of the 2×2 block at `(x, y)` that lie within 5 % of the nearest.
+    fn merged_block(&self, x: usize, y: usize) -> (Vector3<f32>, f32) {
+        let block = [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)];
+        let points =
+            || block.iter().filter_map(|&(x, y)| Some((self.point(x, y)?, self.confidence(x, y))));
+        let limit = 1.05 * points().map(|(p, _)| p.z).fold(f32::INFINITY, f32::min);
+        let (mut sum, mut confidence, mut count) = (Vector3::zeros(), 0.0f32, 0.0f32);
+        for (point, c) in points().filter(|(p, _)| p.z <= limit) {
+            sum += point;
+            confidence += c;
+            count += 1.0;
+        }
+        if count == 0.0 { (sum, 0.0) } else { (sum / count, confidence / count) }
+    }
+
+    /// Returns the unit normal of the surface at a pixel, facing the camera, from neighbours
+    /// `reach` pixels away; `None` at the border, at holes and across edges.
+    pub fn normal(&self, x: usize, y: usize, reach: usize) -> Option<Vector3<f32>> {
+        let inside =
+            x >= reach && y >= reach && x + reach < self.width() && y + reach < self.height();
+        if !inside {
+            return None;
+        }
+        let centre = self.point(x, y)?;
+        let horizontal = self.point(x + reach, y)? - self.point(x - reach, y)?;
+        let vertical = self.point(x, y + reach)? - self.point(x, y - reach)?;
+        // A surface seen at 80 degrees rises by some 6 times its width; beyond that it is an edge.
+        let footprint = (horizontal.xy().norm() + vertical.xy().norm()).max(1e-6);
+        if horizontal.z.abs() + vertical.z.abs() > 6.0 * footprint {
+            return None;
+        }
+        let normal = vertical.cross(&horizontal).try_normalize(1e-12)?;
+        Some(if normal.dot(&centre) > 0.0 { -normal } else { normal })
+    }
+}

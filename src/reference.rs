@@ -1,0 +1,82 @@
+//! The points of a view that other views are compared with.
+
+use crate::dense_residual::ReferencePoint;
+use crate::pointmap::Pointmap;
+use crate::pyramid::{Level, Pyramid};
+
+/// The points of a view at the sizes of its pyramid, finest first.
+#[derive(Debug, Clone)]
+pub struct Reference {
+    levels: Vec<Vec<ReferencePoint>>,
+}
+
+impl Reference {
+    /// Returns at most `max_points` points for each level of the pyramid: of each cell of a grid
+    /// the pixel of the strongest gradient, so that texture counts and the view is covered.
+    pub fn new(pyramid: &Pyramid, pointmap: &Pointmap, max_points: usize) -> Self {
+        let mut pointmap = pointmap.clone();
+        let mut levels = Vec::with_capacity(pyramid.levels().len());
+        for (index, level) in pyramid.levels().iter().enumerate() {
+            if index > 0 {
+                pointmap = pointmap.halved();
+            }
+            levels.push(select_points(level, &pointmap, max_points));
+        }
+        Self { levels }
+    }
+
+    /// Returns the points of each level, finest first.
+    pub fn levels(&self) -> &[Vec<ReferencePoint>] {
+        &self.levels
+    }
+}
+
+/// Returns at most `max_points` points of one level, in row order of their cells.
+pub fn select_points(level: &Level, pointmap: &Pointmap, max_points: usize) -> Vec<ReferencePoint> {
+    let pixels = level.width() * level.height();
+    let cell = (pixels as f64 / max_points.max(1) as f64).sqrt().ceil().max(1.0) as usize;
+    let reach = if cell > 1 { 2 } else { 1 };
+    let mut points = Vec::with_capacity(max_points);
+    for top in (0..level.height()).step_by(cell) {
+        for left in (0..level.width()).step_by(cell) {
+            let best = strongest_pixel(level, pointmap, (left, top), cell);
+            points.extend(best.and_then(|(x, y)| reference_point(level, pointmap, x, y, reach)));
+        }
+    }
+    points
+}
+
+fn strongest_pixel(
+    level: &Level,
+    pointmap: &Pointmap,
+    (left, top): (usize, usize),
+    cell: usize,
+) -> Option<(usize, usize)> {
+    let (right, bottom) = ((left + cell).min(level.width()), (top + cell).min(level.height()));
+    let mut best = None;
+    for y in top..bottom {
+        for x in left..right {
+            let strength = level.gradient_squared(x, y);
+            let stronger = best.is_none_or(|(_, s)| strength > s);
+            if stronger && pointmap.confidence(x, y) > 0.0 {
+                best = Some(((x, y), strength));
+            }
+        }
+    }
+    best.map(|(pixel, _)| pixel)
+}
+
+fn reference_point(
+    level: &Level,
+    pointmap: &Pointmap,
+    x: usize,
+    y: usize,
+    reach: usize,
+) -> Option<ReferencePoint> {
+    Some(ReferencePoint {
+        point_in_reference: pointmap.point(x, y)?,
+        normal_in_reference: pointmap.normal(x, y, reach),
+        intensity: level.intensity(x, y),
+        depth_variance_m2: 1.0 / pointmap.confidence(x, y),
+    })
+}

@@ -1,0 +1,213 @@
+//! Tracking: where each frame is, relative to a keyframe, at camera rate.
+//!
+//! Dense alignment from coarse to fine: Levenberg–Marquardt over the photometric and geometric
+//! residuals of [`crate::dense_residual`], from the best of several starts, with a verdict.
+
+mod align;
+mod keyframe_decision;
+mod verdict;
+
+use nalgebra::{Matrix6, Vector6};
+
+use crate::dense_residual::{Comparison, RelativeView, ResidualScale, ResidualSettings};
+use crate::geometry::Se3;
+use crate::geometry::se3;
+use crate::pyramid::Pyramid;
+use crate::reference::Reference;
+use crate::sensor::DepthNoise;
+
+pub use keyframe_decision::{KeyframeConfig, has_left_keyframe};
+pub use verdict::{LostReason, Verdict};
+
+/// How frames are tracked.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrackingConfig {
+    /// Levels of the image pyramid, each half the size of the one before.
+    #[schemars(range(min = 1, max = 8))]
+    pub pyramid_levels: usize,
+    /// Points compared on each level.
+    #[schemars(range(min = 200, max = 200_000))]
+    pub max_points: usize,
+    /// Gauss-Newton iterations on each level.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_iterations: usize,
+    /// Weight of depth residuals against photometric ones.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub geometric_weight: f64,
+    /// Points that miss the surface by more than this share of their depth are taken as hidden.
+    #[schemars(range(min = 0.001, max = 1.0))]
+    pub depth_gate_frac: f64,
+    /// Standard deviation of the change of velocity between frames: rotation, rad/s.
+    #[schemars(range(min = 0.001, max = 1000.0))]
+    pub motion_sigma_rad_per_sec: f64,
+    /// Standard deviation of the change of velocity between frames: translation, m/s.
+    #[schemars(range(min = 0.001, max = 1000.0))]
+    pub motion_sigma_m_per_sec: f64,
+    /// Motions faster than this are refused, m/s.
+    #[schemars(range(min = 0.01, max = 1000.0))]
+    pub max_speed_m_per_sec: f64,
+    /// Turns faster than this are refused, rad/s.
+    #[schemars(range(min = 0.01, max = 1000.0))]
+    pub max_turn_rad_per_sec: f64,
+    /// Lost below this share of the keyframe's points in view.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub min_overlap_frac: f64,
+    /// Lost below this share of points that look as they should.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub min_inlier_frac: f64,
+    /// Lost below this share of points that lie where they should.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub min_depth_inlier_frac: f64,
+}
+
+impl Default for TrackingConfig {
+    fn default() -> Self {
+        Self {
+            pyramid_levels: 5,
+            max_points: 8000,
+            max_iterations: 10,
+            geometric_weight: 1.0,
+            depth_gate_frac: 0.05,
+            motion_sigma_rad_per_sec: 1.0,
+            motion_sigma_m_per_sec: 0.5,
+            max_speed_m_per_sec: 5.0,
+            max_turn_rad_per_sec: 10.0,
+            min_overlap_frac: 0.2,
+            min_inlier_frac: 0.5,
+            min_depth_inlier_frac: 0.4,
+        }
+    }
+}
+
+/// Where a frame is expected, and how sure that is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MotionPrior {
+    /// The expected pose.
+    pub frame_from_reference: Se3,
+    /// Inverse covariance of a left perturbation `[omega, nu]`.
+    pub information: Matrix6<f64>,
+}
+
+impl MotionPrior {
+    /// Cost, gradient and pull of the prior at a pose: `r = log(pose * expected^-1)`.
+    fn residual(&self, frame_from_reference: &Se3) -> Vector6<f64> {
+        se3::log(&(frame_from_reference * self.frame_from_reference.inverse()))
+    }
+
+    fn cost(&self, frame_from_reference: &Se3) -> f64 {
+        let residual = self.residual(frame_from_reference);
+        0.5 * (residual.transpose() * self.information * residual).x
+    }
+}
+
+/// A tracked frame, with the evidence by which it can be judged.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tracked {
+    /// Pose and exposure of the frame relative to the reference.
+    pub view: RelativeView,
+    /// Covariance of the pose as a left perturbation `[omega, nu]`, rad² and m².
+    pub covariance: Matrix6<f64>,
+    /// Share of the reference's points that fall into the frame.
+    pub overlap_frac: f64,
+    /// Share of those whose intensity agrees.
+    pub inlier_frac: f64,
+    /// Share of those with depth on both sides whose depth agrees; `None` where there are few.
+    pub depth_inlier_frac: Option<f64>,
+    /// Mean robust cost of a residual.
+    pub mean_cost: f64,
+    /// Spread of the residuals.
+    pub scale: ResidualScale,
+    /// Whether the last iteration's step was small.
+    pub converged: bool,
+    /// Whether the pose can be used.
+    pub verdict: Verdict,
+}
+
+/// Aligns frames with references.
+#[derive(Debug, Clone)]
+pub struct Tracker {
+    config: TrackingConfig,
+    settings: ResidualSettings,
+}
+
+impl Tracker {
+    /// Returns a tracker for a sensor with this depth noise.
+    pub fn new(config: TrackingConfig, depth_noise: DepthNoise) -> Self {
+        let settings = ResidualSettings {
+            depth_noise,
+            depth_gate_frac: config.depth_gate_frac,
+            intensity_inlier: 25.0,
+            depth_inlier_frac: 0.02,
+            geometric_weight: config.geometric_weight,
+        };
+        Self { config, settings }
+    }
+
+    /// Returns the prior that says: the velocity is about what it was, `elapsed_secs` ago.
+    pub fn motion_prior(&self, frame_from_reference: Se3, elapsed_secs: f64) -> MotionPrior {
+        let elapsed = elapsed_secs.clamp(0.001, 10.0);
+        let rotation = (self.config.motion_sigma_rad_per_sec * elapsed).powi(-2);
+        let translation = (self.config.motion_sigma_m_per_sec * elapsed).powi(-2);
+        let diagonal =
+            Vector6::new(rotation, rotation, rotation, translation, translation, translation);
+        MotionPrior { frame_from_reference, information: Matrix6::from_diagonal(&diagonal) }
+    }
+
+    /// Returns the frame's pose relative to `reference`, from the best of `starts` (at least one),
+    /// with a verdict that says whether it can be used.
+    pub fn track(
+        &self,
+        reference: &Reference,
+        frame: &Pyramid,
+        starts: &[RelativeView],
+        prior: Option<&MotionPrior>,
+    ) -> Tracked {
+        let levels = reference.levels().len().min(frame.levels().len());
+        let comparison = |index: usize| Comparison {
+            points: &reference.levels()[index],
+            target: &frame.levels()[index],
+            settings: self.settings_at(index),
+        };
+        let mut view = align::best_start(&comparison(levels - 1), starts);
+        let mut converged = false;
+        let mut scale = ResidualScale { intensity: 10.0, depth: 1.0 };
+        for index in (0..levels).rev() {
+            let outcome =
+                align::minimize(&comparison(index), view, prior, self.config.max_iterations);
+            (view, converged, scale) = (outcome.view, outcome.converged, outcome.scale);
+        }
+        self.judge(&comparison(0), view, scale, converged)
+    }
+
+    /// A pixel of a coarse level covers more of a surface, so depths differ more within it.
+    fn settings_at(&self, level: usize) -> ResidualSettings {
+        let gate = self.settings.depth_gate_frac * (1.0 + level as f64);
+        ResidualSettings { depth_gate_frac: gate, ..self.settings }
+    }
+
+    fn judge(
+        &self,
+        comparison: &Comparison<'_>,
+        view: RelativeView,
+        scale: ResidualScale,
+        converged: bool,
+    ) -> Tracked {
+        let normal = comparison.linearize(&view, &scale);
+        let share = |part: usize, of: usize| part as f64 / of.max(1) as f64;
+        let enough_depth = normal.with_depth * 10 > comparison.points.len();
+        let mut tracked = Tracked {
+            view,
+            covariance: verdict::covariance(&normal),
+            overlap_frac: share(normal.visible, comparison.points.len()),
+            inlier_frac: share(normal.inliers, normal.visible),
+            depth_inlier_frac: enough_depth.then(|| share(normal.depth_inliers, normal.with_depth)),
+            mean_cost: normal.mean_cost(),
+            scale,
+            converged,
+            verdict: Verdict::Tracked,
+        };
+        tracked.verdict = verdict::verdict(&tracked, &self.config);
+        tracked
+    }
+}

@@ -1,0 +1,9 @@
+//! Windows: which keyframes are looked at together.
+
+mod covisibility;
+mod overlap;
+mod sampling;
+
+pub use covisibility::CovisibilityGraph;
+pub use overlap::overlap_frac;
+pub use sampling::{WindowConfig, sample_window};
