@@ -102,16 +102,16 @@ impl Level {
     /// Returns what is seen at `pixel` by bilinear interpolation, or `None` outside the image.
     #[inline]
     pub fn sample(&self, pixel: &Vector2<f64>) -> Option<Sample> {
-        let (x0, y0) = (pixel.x.floor(), pixel.y.floor());
-        let inside = x0 >= 0.0
-            && y0 >= 0.0
-            && x0 + 1.0 < self.samples.width() as f64
-            && y0 + 1.0 < self.samples.height() as f64;
+        let inside = pixel.x >= 0.0
+            && pixel.y >= 0.0
+            && pixel.x < (self.samples.width() - 1) as f64
+            && pixel.y < (self.samples.height() - 1) as f64;
         if !inside {
             return None;
         }
-        let (fx, fy) = ((pixel.x - x0) as f32, (pixel.y - y0) as f32);
-        let first = y0 as usize * self.samples.width() + x0 as usize;
+        let (x0, y0) = (pixel.x as usize, pixel.y as usize);
+        let (fx, fy) = ((pixel.x - x0 as f64) as f32, (pixel.y - y0 as f64) as f32);
+        let first = y0 * self.samples.width() + x0;
         let values = self.samples.values();
         let below = first + self.samples.width();
         let corners = [values[first], values[first + 1], values[below], values[below + 1]];

@@ -102,7 +102,7 @@ pub fn align_window(
     }
     let factors = pair::linearize_all(&mut pairs, &views, &poses);
     Ok(WindowAlignment {
-        constraints: factors.iter().filter_map(|f| f.constraint(&views, &poses)).collect(),
+        constraints: factors.iter().filter_map(|f| f.constraint(&views)).collect(),
         world_from_camera: window.iter().map(|k| k.id).zip(poses).collect(),
         mean_cost,
         last_step,

@@ -43,6 +43,8 @@ pub(super) struct Pair {
     target: usize,
     settings: ResidualSettings,
     exposure: Exposure,
+    /// Spread of its residuals, from the first round.
+    scale: Option<ResidualScale>,
 }
 
 /// A pair's residuals at the current poses.
@@ -71,7 +73,13 @@ pub(super) fn pairs(
     };
     let all = (0..views.len()).flat_map(|s| (0..views.len()).map(move |t| (s, t)));
     all.filter(|(source, target)| source != target)
-        .map(|(source, target)| Pair { source, target, settings, exposure: Exposure::default() })
+        .map(|(source, target)| Pair {
+            source,
+            target,
+            settings,
+            exposure: Exposure::default(),
+            scale: None,
+        })
         .collect::<Vec<_>>()
         .into_par_iter()
         .filter(|pair| {
@@ -109,18 +117,20 @@ impl Pair {
         }
     }
 
+    /// The exposure takes a step of its own first: whatever the poses, it can be read off, and a
+    /// wrong one would pass for motion.
     fn linearize(&mut self, views: &[AlignmentView<'_>], poses: &[Se3]) -> Factor {
         let comparison = self.comparison(views);
-        // Exposure first, by two robust steps at these poses, so that the scale is of the rest.
-        for _ in 0..2 {
+        if self.scale.is_none() {
             let view = self.view(poses);
             let normal = comparison.linearize(&view, &comparison.scale(&view));
-            let step = normal.exposure_step(&Vector6::zeros());
-            self.exposure.log_gain += step.log_gain;
-            self.exposure.offset += step.offset;
+            self.exposure = self.exposure.stepped(&normal.exposure_step(&Vector6::zeros()));
         }
         let view = self.view(poses);
-        let normal = comparison.linearize(&view, &comparison.scale(&view));
+        let scale = self.scale.unwrap_or_else(|| comparison.scale(&view));
+        let normal = comparison.linearize(&view, &scale);
+        self.scale = Some(scale);
+        self.exposure = self.exposure.stepped(&normal.exposure_step(&Vector6::zeros()));
         let (hessian, gradient) = normal.pose_only();
         let (source, target) = (self.source, self.target);
         let target_from_source = view.target_from_reference;
@@ -130,7 +140,7 @@ impl Pair {
 
 impl Factor {
     /// The pair's own optimum as a constraint, or `None` where it leaves a direction open.
-    pub fn constraint(&self, views: &[AlignmentView<'_>], _poses: &[Se3]) -> Option<Constraint> {
+    pub fn constraint(&self, views: &[AlignmentView<'_>]) -> Option<Constraint> {
         let step = -self.hessian.cholesky()?.solve(&self.gradient);
         // A long step means that the pair is not near an optimum of its own.
         (step.amax() < 0.05).then(|| Constraint {

@@ -1,6 +1,6 @@
 //! Calibrated cameras: from points to pixels and from pixels to rays.
 
-use nalgebra::{Matrix2x3, Point3, Vector2, Vector3};
+use nalgebra::{Matrix2, Matrix2x3, Point3, Vector2, Vector3};
 
 use super::{Distortion, GeometryError};
 
@@ -87,6 +87,7 @@ impl Camera {
     }
 
     /// Returns the pixel of a point and its derivative by the point.
+    #[inline]
     pub fn project_with_jacobian(
         &self,
         point_in_camera: &Point3<f64>,
@@ -101,13 +102,13 @@ impl Camera {
             inverse_z,
             -normalized.y * inverse_z,
         );
-        let mut jacobian = match self.distortion {
+        let jacobian = match self.distortion {
             Distortion::None => by_point,
             _ => self.distortion.jacobian(&normalized) * by_point,
         };
-        jacobian.row_mut(0).scale_mut(self.intrinsics.fx);
-        jacobian.row_mut(1).scale_mut(self.intrinsics.fy);
-        Some((self.pixel_at(&self.distortion.distort(&normalized)), jacobian))
+        let focal = Matrix2::new(self.intrinsics.fx, 0.0, 0.0, self.intrinsics.fy);
+        let pixel = self.pixel_at(&self.distortion.distort(&normalized));
+        Some((pixel, focal * jacobian))
     }
 
     /// Returns the ray of a pixel, scaled to z = 1, or `None` where the lens model has none.
@@ -156,6 +157,7 @@ impl Camera {
         Self { intrinsics, ..*self }
     }
 
+    #[inline]
     fn normalize(&self, point: &Point3<f64>) -> Option<Vector2<f64>> {
         if point.z.is_nan() || point.z <= 1e-6 {
             return None;
@@ -164,6 +166,7 @@ impl Camera {
         (normalized.norm_squared() <= self.max_radius * self.max_radius).then_some(normalized)
     }
 
+    #[inline]
     fn pixel_at(&self, distorted: &Vector2<f64>) -> Vector2<f64> {
         let k = &self.intrinsics;
         Vector2::new(k.fx * distorted.x + k.cx, k.fy * distorted.y + k.cy)

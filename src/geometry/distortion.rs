@@ -47,6 +47,7 @@ impl Distortion {
     }
 
     /// Returns the distorted normalised coordinates.
+    #[inline]
     pub fn distort(&self, undistorted: &Vector2<f64>) -> Vector2<f64> {
         match self {
             Self::None => *undistorted,

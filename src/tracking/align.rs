@@ -6,7 +6,7 @@ use super::MotionPrior;
 use crate::dense_residual::{Comparison, NormalEquations, RelativeView, ResidualScale};
 
 /// A rotation step below this, and a translation step below this many metres, ends the search.
-const SMALL_STEP: f64 = 2e-5;
+const SMALL_STEP: f64 = 1e-4;
 /// How often the spread of the residuals is measured anew: it shrinks as the views come together.
 const ROUNDS: usize = 2;
 
