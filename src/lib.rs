@@ -36,6 +36,7 @@ pub mod window;
 pub mod config;
 pub mod observer;
 pub mod pipeline;
+pub mod runtime;
 
 // Layer 4: edges.
 pub mod dataset;

@@ -36,14 +36,14 @@ impl Pipeline {
                 Ok(update)
             }
             Err(reason @ Error::MissingInput { .. }) => {
-                Ok(self.not_begun(id, stamp, reason.to_string()))
+                Ok(self.refuse(id, stamp, reason.to_string()))
             }
             Err(fatal) => Err(fatal),
         }
     }
 
-    /// What a frame says before there is a map.
-    pub(super) fn not_begun(&mut self, id: u64, stamp: Stamp, reason: String) -> MapUpdate {
+    /// Returns what has become of a frame that could not be made ready.
+    pub fn refuse(&mut self, id: u64, stamp: Stamp, reason: String) -> MapUpdate {
         self.update(id, stamp, TrackingState::Initializing(reason))
     }
 

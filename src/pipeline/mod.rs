@@ -102,7 +102,7 @@ impl Pipeline {
     pub fn process(&mut self, frame: &Frame) -> Result<MapUpdate> {
         match prepare(frame, &self.config) {
             Ok(prepared) => self.process_prepared(&prepared),
-            Err(reason) => Ok(self.not_begun(frame.id, frame.stamp, reason.to_string())),
+            Err(reason) => Ok(self.refuse(frame.id, frame.stamp, reason.to_string())),
         }
     }
 

@@ -1,0 +1,84 @@
+//! What the types of the configuration say of each key: its meaning and its range.
+
+use serde_json::Value;
+
+use super::Config;
+use crate::error::{Error, Result};
+
+/// Returns the JSON schema of the configuration, with all references resolved.
+pub(super) fn of_config() -> Value {
+    let root = schemars::schema_for!(Config).to_value();
+    let definitions = root.get("$defs").cloned().unwrap_or(Value::Null);
+    resolved(&root, &definitions)
+}
+
+/// A copy of a schema in which references are replaced by what they refer to; a description at the
+/// reference is kept, since it says what this use of the type is for.
+fn resolved(schema: &Value, definitions: &Value) -> Value {
+    let mut schema = schema.clone();
+    let reference = schema.get("$ref").and_then(Value::as_str).map(str::to_owned);
+    if let Some(name) = reference.as_deref().and_then(|r| r.rsplit('/').next()) {
+        let mut target = definitions.get(name).cloned().unwrap_or(Value::Null);
+        if let (Some(own), Value::Object(target)) = (schema.get("description"), &mut target) {
+            target.insert("description".to_owned(), own.clone());
+        }
+        schema = target;
+    }
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        for property in properties.values_mut() {
+            *property = resolved(property, definitions);
+        }
+    }
+    schema
+}
+
+/// Refuses numbers out of the range that the schema states.
+pub(super) fn check_ranges(schema: &Value, value: &Value, path: &str) -> Result<()> {
+    if let Value::Object(fields) = value {
+        for (key, field) in fields {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            check_ranges(&schema["properties"][key], field, &path)?;
+        }
+    }
+    let Some(number) = value.as_f64() else { return Ok(()) };
+    let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
+    let refuse = |words: &str, limit: f64| {
+        Err(Error::config(path, format!("{number} is out of range: {words} {limit} is accepted")))
+    };
+    match (bound("minimum"), bound("maximum")) {
+        (Some(least), _) if number < least => refuse("at least", least),
+        (_, Some(most)) if number > most => refuse("at most", most),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the tree as YAML, each key under a comment with its description and range.
+pub(super) fn to_yaml(schema: &Value, tree: &Value) -> String {
+    let mut yaml = String::new();
+    write_fields(&mut yaml, schema, tree, 0);
+    yaml
+}
+
+fn write_fields(yaml: &mut String, schema: &Value, tree: &Value, depth: usize) {
+    let indent = "  ".repeat(depth);
+    let Value::Object(fields) = tree else { return };
+    for (key, value) in fields {
+        let schema = &schema["properties"][key];
+        let comment = comment(schema).replace('\n', &format!("\n{indent}# "));
+        yaml.push_str(&format!("{indent}# {comment}\n"));
+        if value.is_object() {
+            yaml.push_str(&format!("{indent}{key}:\n"));
+            write_fields(yaml, schema, value, depth + 1);
+        } else {
+            yaml.push_str(&format!("{indent}{key}: {value}\n"));
+        }
+    }
+}
+
+fn comment(schema: &Value) -> String {
+    let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+    match (schema.get("minimum"), schema.get("maximum")) {
+        (Some(least), Some(most)) => format!("{text} [{least} .. {most}]"),
+        _ => text.to_owned(),
+    }
+}

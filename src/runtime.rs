@@ -1,0 +1,145 @@
+//! Running a pipeline over a source: the only file with threads and a clock.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::observer::{MapUpdate, Observer};
+use crate::pipeline::{Pipeline, PreparedFrame, prepare};
+use crate::source::{FrameSource, Skip, SourceItem};
+use crate::stamp::Stamp;
+
+/// Frames that are read ahead of the one being tracked.
+const READ_AHEAD: usize = 4;
+
+/// What a run was like.
+#[derive(Debug, Clone, Default)]
+pub struct RunReport {
+    /// Frames that came, skipped ones not counted.
+    pub frames: usize,
+    /// Frames with a pose.
+    pub tracked: usize,
+    /// Loops closed.
+    pub loops: usize,
+    /// Inputs that were left out, and why.
+    pub skips: Vec<Skip>,
+    /// Stamps of all frames that came, in their order.
+    pub stamps: Vec<Stamp>,
+    /// Time from taking a prepared frame to its pose, for each frame, seconds.
+    pub latencies_secs: Vec<f64>,
+    /// Time from the first frame asked for to the last one placed, seconds.
+    pub wall_secs: f64,
+    /// Why the map was not begun, while it was not.
+    pub not_begun: Option<String>,
+    /// Whether the run was stopped before the end of the source.
+    pub interrupted: bool,
+}
+
+/// What the reader hands over.
+enum Read {
+    Frame(Box<PreparedFrame>),
+    /// A frame that cannot be made ready, such as one without calibration.
+    Unready(u64, Stamp, String),
+    Skipped(Skip),
+    Failed(crate::error::Error),
+}
+
+/// Runs every frame of `source` through `pipeline`, in order and without dropping any; a second
+/// thread reads ahead. Ends early, and in good order, once `stop` is set. Observers are told of
+/// every frame.
+///
+/// # Errors
+/// Whatever ends the source, the pipeline or an observer.
+pub fn replay(
+    source: &mut dyn FrameSource,
+    pipeline: &mut Pipeline,
+    observers: &mut [&mut dyn Observer],
+    stop: &AtomicBool,
+) -> Result<RunReport> {
+    let config = pipeline.config().clone();
+    let (sender, receiver) = bounded(READ_AHEAD);
+    let started = Instant::now();
+    let mut report = std::thread::scope(|scope| {
+        scope.spawn(move || read(source, &config, &sender));
+        // The receiver goes out of scope with this call, which ends the reader.
+        consume(receiver, pipeline, observers, stop)
+    })?;
+    report.wall_secs = started.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// Reads and prepares frames until the source ends, fails, or nobody listens any more.
+fn read(source: &mut dyn FrameSource, config: &Config, sender: &Sender<Read>) {
+    loop {
+        let read = match source.next_item() {
+            Ok(Some(SourceItem::Frame(frame))) => match prepare(&frame, config) {
+                Ok(prepared) => Read::Frame(Box::new(prepared)),
+                Err(reason) => Read::Unready(frame.id, frame.stamp, reason.to_string()),
+            },
+            Ok(Some(SourceItem::Skipped(skip))) => Read::Skipped(skip),
+            Ok(None) => return,
+            Err(error) => Read::Failed(error),
+        };
+        let is_last = matches!(read, Read::Failed(_));
+        if sender.send(read).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+fn consume(
+    receiver: Receiver<Read>,
+    pipeline: &mut Pipeline,
+    observers: &mut [&mut dyn Observer],
+    stop: &AtomicBool,
+) -> Result<RunReport> {
+    let mut report = RunReport::default();
+    for read in receiver {
+        let started = Instant::now();
+        let update = match read {
+            Read::Frame(frame) => pipeline.process_prepared(&frame)?,
+            Read::Unready(id, stamp, reason) => pipeline.refuse(id, stamp, reason),
+            Read::Failed(error) => return Err(error),
+            Read::Skipped(skip) => {
+                tracing::warn!("skipped: {}", skip.reason);
+                report.skips.push(skip);
+                continue;
+            }
+        };
+        report.add(&update, started.elapsed().as_secs_f64());
+        for observer in observers.iter_mut() {
+            observer.observe(&update, pipeline.map())?;
+        }
+        if stop.load(Ordering::Relaxed) {
+            report.interrupted = true;
+            break;
+        }
+    }
+    Ok(report)
+}
+
+impl RunReport {
+    fn add(&mut self, update: &MapUpdate, latency_secs: f64) {
+        self.frames += 1;
+        self.stamps.push(update.stamp);
+        self.tracked += usize::from(update.state.has_pose());
+        self.loops += update.loops_closed;
+        self.latencies_secs.push(latency_secs);
+        self.not_begun = match &update.state {
+            crate::observer::TrackingState::Initializing(reason) => Some(reason.clone()),
+            _ => None,
+        };
+    }
+
+    /// Returns the latency that the share `frac` of all frames stays below, seconds; `None`
+    /// without a frame.
+    pub fn latency_quantile_secs(&self, frac: f64) -> Option<f64> {
+        let mut sorted = self.latencies_secs.clone();
+        sorted.sort_by(f64::total_cmp);
+        let last = sorted.len().checked_sub(1)?;
+        Some(sorted[(frac.clamp(0.0, 1.0) * last as f64).round() as usize])
+    }
+}
