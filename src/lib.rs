@@ -8,6 +8,7 @@ pub mod geometry;
 
 // Layer 1: data and sockets.
 pub mod cloud;
+pub mod decode;
 pub mod error;
 pub mod frame;
 pub mod raster;
