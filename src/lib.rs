@@ -10,6 +10,7 @@ pub mod geometry;
 pub mod cloud;
 pub mod constraint;
 pub mod dense_residual;
+pub mod decode;
 pub mod error;
 pub mod frame;
 pub mod inference;

@@ -37,12 +37,12 @@ impl Stamp {
 
     /// Returns `self - earlier` in seconds, exact to the nanosecond.
     pub fn secs_since(self, earlier: Stamp) -> f64 {
-        (self.0 - earlier.0) as f64 * 1e-9
+        self.0.saturating_sub(earlier.0) as f64 * 1e-9
     }
 
     /// Returns the stamp `secs` seconds later.
     pub fn plus_secs(self, secs: f64) -> Self {
-        Self(self.0 + (secs * 1e9).round() as i64)
+        Self(self.0.saturating_add((secs * 1e9).round() as i64))
     }
 }
 

@@ -1,0 +1,108 @@
+//! A first look at a bag: one message of each topic that may matter, and all fixed transforms.
+
+use std::collections::BTreeMap;
+
+use super::cdr::{self, CameraInfo, TfMessage};
+use super::storage::{Bag, StorageItem, Topic};
+use super::tf::TfBuffer;
+use crate::decode::is_depth_encoding;
+
+/// How many messages of fixed transforms are looked at; they come at the beginning.
+const MAX_STATIC_MESSAGES: usize = 10_000;
+
+/// What kind of image messages a topic has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageFormat {
+    /// `sensor_msgs/Image`.
+    Raw,
+    /// `sensor_msgs/CompressedImage` with a JPEG or PNG file.
+    File,
+    /// `sensor_msgs/CompressedImage` of `compressed_depth_image_transport`.
+    CompressedDepth,
+}
+
+/// A topic of images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageTopic {
+    pub name: String,
+    pub format: ImageFormat,
+    /// Whether its images hold depth.
+    pub is_depth: bool,
+    /// The frame of its first image, where that can be read.
+    pub frame_id: Option<String>,
+}
+
+/// What a first look found.
+#[derive(Debug, Default)]
+pub struct Survey {
+    pub images: Vec<ImageTopic>,
+    /// The first calibration of each topic that has them.
+    pub infos: BTreeMap<String, CameraInfo>,
+    pub odometry: Vec<String>,
+    pub has_tf: bool,
+    pub tf: TfBuffer,
+}
+
+impl Survey {
+    /// Returns the first look at a bag.
+    pub fn of(bag: &Bag) -> Self {
+        let mut survey = Self::default();
+        let readable = |topic: &&Topic| topic.serialization == "cdr" && topic.count != Some(0);
+        for topic in bag.topics.iter().filter(readable) {
+            survey.look_at(bag, topic);
+        }
+        let fixed = bag.messages(vec!["/tf_static".to_owned()]);
+        for item in fixed.take(MAX_STATIC_MESSAGES) {
+            if let StorageItem::Message(message) = item
+                && let Ok(message) = cdr::decode::<TfMessage>(&message.data)
+            {
+                survey.tf.insert(message, true);
+            }
+        }
+        survey
+    }
+
+    fn look_at(&mut self, bag: &Bag, topic: &Topic) {
+        let first = || bag.first(&topic.name).map(|message| message.data);
+        match topic.type_name.as_str() {
+            "sensor_msgs/Image" => self.images.push(raw_topic(&topic.name, first())),
+            "sensor_msgs/CompressedImage" => {
+                self.images.push(compressed_topic(&topic.name, first()));
+            }
+            "sensor_msgs/CameraInfo" => {
+                if let Some(info) = first().and_then(|data| cdr::decode(&data).ok()) {
+                    self.infos.insert(topic.name.clone(), info);
+                }
+            }
+            "nav_msgs/Odometry" => self.odometry.push(topic.name.clone()),
+            "tf2_msgs/TFMessage" => self.has_tf |= topic.name == "/tf",
+            _ => {}
+        }
+    }
+}
+
+fn raw_topic(name: &str, first: Option<Vec<u8>>) -> ImageTopic {
+    let image = first.as_ref().and_then(|data| cdr::decode::<cdr::Image>(data).ok());
+    let is_depth = image
+        .as_ref()
+        .map_or_else(|| name.contains("depth"), |image| is_depth_encoding(&image.encoding));
+    ImageTopic {
+        name: name.to_owned(),
+        format: ImageFormat::Raw,
+        is_depth,
+        frame_id: image.map(|image| image.header.frame_id),
+    }
+}
+
+fn compressed_topic(name: &str, first: Option<Vec<u8>>) -> ImageTopic {
+    let image = first.as_ref().and_then(|data| cdr::decode::<cdr::CompressedImage>(data).ok());
+    let text = image.as_ref().map_or("", |image| image.format.as_str());
+    let compressed_depth = text.contains("compressedDepth") || name.ends_with("/compressedDepth");
+    let encoding = text.split(';').next().unwrap_or("").trim();
+    ImageTopic {
+        name: name.to_owned(),
+        format: if compressed_depth { ImageFormat::CompressedDepth } else { ImageFormat::File },
+        is_depth: compressed_depth || is_depth_encoding(encoding),
+        frame_id: image.map(|image| image.header.frame_id),
+    }
+}
