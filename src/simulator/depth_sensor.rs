@@ -71,7 +71,8 @@ impl<'a> DepthSensor<'a> {
         let scale = disparity_scale(self.camera);
         let [fine, _] = gaussian_pair(bits);
         let error = DISPARITY_NOISE_PX * (0.6 * fine + 0.8 * self.errors[0].at(x, y));
-        let disparity = ((inverse_depth * scale + error) * STEPS_PER_PX).round() / STEPS_PER_PX;
+        let steps = ((inverse_depth * scale + error) * STEPS_PER_PX + 0.5) as i32;
+        let disparity = steps as f32 / STEPS_PER_PX;
         let depth = scale / disparity;
         (disparity > 0.0 && (RANGE_M[0]..=RANGE_M[1]).contains(&depth)).then_some(depth)
     }

@@ -8,14 +8,16 @@ use rayon::prelude::*;
 
 use super::config::SimulatorConfig;
 use super::random::{derive, gaussian_pair, hash};
-use super::texture::{Light, blend};
+use super::texture::Light;
 use crate::geometry::{Camera, Se3};
 
 /// Weight of a pixel's own light, and of each neighbour along one axis: the lens's blur.
 const OWN: f32 = 0.72;
 const NEIGHBOUR: f32 = (1.0 - OWN) / 2.0;
-/// Steps of motion blur to either side at most.
+/// Longest motion to either side that is blurred, in pixels.
 const MAX_STEPS: usize = 12;
+/// Pixels of a row that are blurred alike.
+const BLOCK: usize = 8;
 
 /// Where the points of an image move while the shutter is open.
 pub(super) struct Motion {
@@ -55,10 +57,9 @@ impl Motion {
     }
 }
 
-/// Returns the light after the lens's blur.
-pub(super) fn blurred(light: &[Light], width: usize) -> Vec<Light> {
+/// Writes the light behind the lens to `blurred`.
+pub(super) fn blur(light: &[Light], width: usize, blurred: &mut [Light]) {
     let height = light.len() / width;
-    let mut blurred = vec![[0.0; 4]; light.len()];
     blurred.par_chunks_mut(width).enumerate().for_each(|(y, out)| {
         let row = |y: usize| &light[y * width..(y + 1) * width];
         let (above, here, below) = (row(y.saturating_sub(1)), row(y), row((y + 1).min(height - 1)));
@@ -70,7 +71,6 @@ pub(super) fn blurred(light: &[Light], width: usize) -> Vec<Light> {
             (left, middle) = (middle, right);
         }
     });
-    blurred
 }
 
 #[inline]
@@ -96,35 +96,23 @@ impl Exposure<'_> {
         let image = Grid { light, width, height };
         let mut bytes = vec![0; width * height * 3];
         bytes.par_chunks_mut(width * 3).enumerate().for_each(|(y, row)| {
-            for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
-                let index = y * width + x;
-                let seen = self.moving(&image, x, y, inverse_depth[index]);
-                let factor = self.gain * self.vignetting(&image, x, y);
-                pixel.copy_from_slice(&self.displayed(seen, factor, index));
+            for (x, block) in (0..).step_by(BLOCK).zip(row.chunks_mut(3 * BLOCK)) {
+                let middle = (x + block.len() / 6, y);
+                let travel = self.travel(middle, inverse_depth[y * width + middle.0]);
+                let mut seen = [[0.0; 4]; BLOCK];
+                image.average_along(travel, (x, y), &mut seen[..block.len() / 3]);
+                for (i, (pixel, light)) in block.chunks_exact_mut(3).zip(seen).enumerate() {
+                    let factor = self.gain * self.vignetting(&image, x + i, y);
+                    pixel.copy_from_slice(&self.displayed(light, factor, y * width + x + i));
+                }
             }
         });
         bytes
     }
 
-    /// The mean light along the way that the point of a pixel takes during the exposure.
-    #[inline]
-    fn moving(&self, image: &Grid, x: usize, y: usize, inverse_depth: f32) -> Light {
-        let own = image.light[y * image.width + x];
-        let Some(motion) = &self.motion else { return own };
-        let (x, y) = (x as f32, y as f32);
-        let [dx, dy] = motion.at(x, y, inverse_depth);
-        let steps = (dx.abs().max(dy.abs()).ceil() as usize).min(MAX_STEPS);
-        let mut sum = own;
-        for step in 1..=steps {
-            let share = step as f32 / (steps as f32 + 0.5);
-            let (ahead, behind) = (
-                image.sample(x + dx * share, y + dy * share),
-                image.sample(x - dx * share, y - dy * share),
-            );
-            sum = std::array::from_fn(|c| sum[c] + ahead[c] + behind[c]);
-        }
-        let mean = 1.0 / (2 * steps + 1) as f32;
-        sum.map(|c| c * mean)
+    fn travel(&self, (x, y): (usize, usize), inverse_depth: f32) -> [f32; 2] {
+        let motion = self.motion.as_ref();
+        motion.map_or([0.0; 2], |motion| motion.at(x as f32, y as f32, inverse_depth))
     }
 
     #[inline]
@@ -155,19 +143,29 @@ struct Grid<'a> {
 }
 
 impl Grid<'_> {
-    /// Bilinear, with the border continued.
+    /// Averages the light at the pixels from `start` on along `travel` (pixels) to both sides; the
+    /// border is continued.
     #[inline]
-    fn sample(&self, x: f32, y: f32) -> Light {
-        let x = x.clamp(0.0, (self.width - 1) as f32);
-        let y = y.clamp(0.0, (self.height - 1) as f32);
-        let (x0, y0) = (x as usize, y as usize);
-        let right = usize::from(x0 + 1 < self.width);
-        let below = if y0 + 1 < self.height { self.width } else { 0 };
-        let (first, dx) = (y0 * self.width + x0, x - x0 as f32);
-        let top = blend(self.light[first], self.light[first + right], dx);
-        let bottom = blend(self.light[first + below], self.light[first + below + right], dx);
-        blend(top, bottom, y - y0 as f32)
+    fn average_along(&self, travel: [f32; 2], start: (usize, usize), seen: &mut [Light]) {
+        let reach = travel[0].abs().max(travel[1].abs());
+        let steps = ((reach + 0.5) as i32).min(MAX_STEPS as i32);
+        let scale = 1.0 / (2 * steps + 1) as f32;
+        for step in -steps..=steps {
+            let share = step as f32 / steps.max(1) as f32;
+            let [dx, dy] = travel.map(|t| rounded(t * share));
+            let y = (start.1 as i32 + dy).clamp(0, self.height as i32 - 1) as usize;
+            let row = &self.light[y * self.width..(y + 1) * self.width];
+            for (x, sum) in (start.0 as i32 + dx..).zip(seen.iter_mut()) {
+                let light = row[x.clamp(0, self.width as i32 - 1) as usize];
+                *sum = std::array::from_fn(|c| sum[c] + scale * light[c]);
+            }
+        }
     }
+}
+
+/// The nearest whole number, halves away from zero: the same to both sides.
+fn rounded(x: f32) -> i32 {
+    (x + 0.5f32.copysign(x)) as i32
 }
 
 /// Returns the factor of automatic exposure on light at `time_secs`: displayed brightness wanders
@@ -215,9 +213,14 @@ mod tests {
     #[test]
     fn blur_keeps_even_light_and_spreads_a_point() {
         let mut light = vec![[0.5; 4]; 25];
-        assert!(blurred(&light, 5).iter().all(|l| (l[0] - 0.5).abs() < 1e-6));
+        let blurred = |light: &[Light]| {
+            let mut blurred = vec![[0.0; 4]; 25];
+            blur(light, 5, &mut blurred);
+            blurred
+        };
+        assert!(blurred(&light).iter().all(|l| (l[0] - 0.5).abs() < 1e-6));
         light[12] = [1.5; 4];
-        let spread = blurred(&light, 5);
+        let spread = blurred(&light);
         assert!(spread[12][0] < 1.5 && spread[11][0] > 0.5 && spread[0][0] < 0.5 + 1e-6);
     }
 }

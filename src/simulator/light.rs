@@ -9,7 +9,7 @@ use super::scene::{Lamp, Scene, Surface};
 use super::texture::{Light, blend};
 
 /// Distance of the samples of illumination in metres; between them it is interpolated.
-const SPACING_M: f64 = 0.1;
+const SPACING_M: f64 = 0.12;
 const MAX_SAMPLES: usize = 64;
 /// How far a point looks for what shades it from the light that comes from everywhere.
 const AMBIENT_REACH_M: f64 = 0.8;
@@ -49,7 +49,7 @@ impl Lightmap {
     pub(super) fn sample(&self, [s, t]: [f32; 2]) -> Light {
         let split = |x: f32, n: usize| {
             let x = x.clamp(0.0, 1.0) * (n - 1) as f32;
-            let whole = (x as usize).min(n - 2);
+            let whole = (x as i32 as usize).min(n - 2);
             (whole, x - whole as f32)
         };
         let ((x, dx), (y, dy)) = (split(s, self.size[0]), split(t, self.size[1]));

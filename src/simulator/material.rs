@@ -107,7 +107,7 @@ impl Material {
             Pattern::Leaves => brush.leaves(),
             Pattern::Marble => brush.marble(),
         };
-        let grain = 1.0 + 0.05 * fractal(derive(seed, 99), uv, [48, 48], 3);
+        let grain = 1.0 + 0.05 * fractal(derive(seed, 99), uv, [32, 32], 3);
         color.map(|c| c * grain)
     }
 }
@@ -130,8 +130,8 @@ impl Brush {
     }
 
     fn plaster(&self) -> Rgb {
-        let relief = 0.09 * self.noise(1, [6, 6], 7);
-        let stain = smooth(0.5, 1.2, self.noise(2, [9, 9], 4));
+        let relief = 0.09 * self.noise(1, [8, 8], 7);
+        let stain = smooth(0.5, 1.2, self.noise(2, [8, 8], 4));
         scale(self.between(0.6 * stain), 1.0 + relief)
     }
 
@@ -144,7 +144,7 @@ impl Brush {
     }
 
     fn wallpaper(&self) -> Rgb {
-        let warp = 0.35 * self.noise(1, [5, 5], 4);
+        let warp = 0.35 * self.noise(1, [4, 4], 4);
         let wave = |x: f32, n: f32| (std::f32::consts::TAU * n * x).cos();
         let [u, v] = self.uv;
         let flower = wave(u, 8.0) * wave(v, 6.0) + 0.4 * wave(u + v, 12.0) + warp;
@@ -160,14 +160,14 @@ impl Brush {
         let along = (u + shift).fract() * 2.0;
         let tone = unit(derive(self.seed, row as u64 * 4 + along as u64 + 1000));
         let gap = edge(v * 16.0, 0.025).max(edge(along, 0.0025));
-        let fibre = 0.16 * self.noise(5, [6, 128], 3) + 0.10 * self.noise(6, [24, 24], 5);
+        let fibre = 0.16 * self.noise(5, [8, 128], 3) + 0.10 * self.noise(6, [16, 16], 5);
         scale(self.between(tone), (1.0 + fibre) * (1.0 - 0.65 * gap))
     }
 
     fn wood(&self) -> Rgb {
-        let bend = self.noise(1, [2, 3], 4);
+        let bend = self.noise(1, [2, 4], 4);
         let rings = (std::f32::consts::TAU * (self.uv[1] * 14.0 + 1.4 * bend)).sin();
-        let fibre = 0.12 * self.noise(2, [6, 96], 3);
+        let fibre = 0.12 * self.noise(2, [8, 128], 3);
         scale(self.between(0.5 + 0.4 * rings), 1.0 + fibre)
     }
 
@@ -178,7 +178,7 @@ impl Brush {
         let stars = ((u * 12.0).fract() - 0.5).abs() + ((v * 12.0).fract() - 0.5).abs();
         let ornament =
             if rings > 0.0 { smooth(0.42, 0.36, stars) } else { smooth(0.2, 0.3, stars) };
-        let wool = 0.22 * self.noise(1, [128, 128], 2) + 0.10 * self.noise(2, [12, 12], 4);
+        let wool = 0.22 * self.noise(1, [128, 128], 2) + 0.10 * self.noise(2, [16, 16], 4);
         scale(self.between(ornament), 1.0 + wool)
     }
 
@@ -186,7 +186,7 @@ impl Brush {
         let [u, v] = self.uv;
         let stripe = smooth(0.55, 0.75, (std::f32::consts::TAU * 8.0 * u).sin());
         let check = smooth(0.55, 0.75, (std::f32::consts::TAU * 8.0 * v).sin());
-        let weave = 0.20 * self.noise(1, [96, 96], 3) + 0.12 * self.noise(2, [8, 8], 4);
+        let weave = 0.20 * self.noise(1, [128, 128], 3) + 0.12 * self.noise(2, [8, 8], 4);
         scale(self.between(0.5 * (stripe + check)), 1.0 + weave)
     }
 
@@ -203,14 +203,14 @@ impl Brush {
     fn painting(&self) -> Rgb {
         let v = self.uv[1];
         let ridge = |part: u64, height: f32, rough: f32| {
-            smooth(0.0, 0.006, v - height - rough * self.noise(part, [3, 1], 6))
+            smooth(0.0, 0.006, v - height - rough * self.noise(part, [4, 1], 6))
         };
         let sky =
-            blend(self.accent, [0.93, 0.88, 0.80], smooth(-0.5, 0.9, self.noise(1, [3, 5], 6)));
-        let far = scale(self.accent, 0.62 + 0.2 * self.noise(2, [12, 12], 5));
+            blend(self.accent, [0.93, 0.88, 0.80], smooth(-0.5, 0.9, self.noise(1, [4, 4], 6)));
+        let far = scale(self.accent, 0.62 + 0.2 * self.noise(2, [16, 16], 5));
         let near = scale(self.base, 0.75 + 0.35 * self.noise(3, [16, 16], 6));
         let hills = blend(blend(sky, far, ridge(4, 0.45, 0.08)), near, ridge(5, 0.68, 0.07));
-        let stroke = 1.0 + 0.12 * self.noise(6, [40, 24], 3);
+        let stroke = 1.0 + 0.12 * self.noise(6, [32, 16], 3);
         scale(hills, stroke)
     }
 
@@ -239,7 +239,7 @@ impl Brush {
         let band = |at: f32, wide: f32| 1.0 - smooth(wide, wide + 0.01, (v - at).abs());
         let bands = band(0.10, 0.02).max(band(0.88, 0.015)).max(band(0.16 + 0.1 * style, 0.008));
         let letters = self.text(20.0, 0.32, 0.70) * (1.0 - smooth(0.28, 0.3, (u - 0.5).abs()));
-        let worn = 1.0 + 0.15 * self.noise(2, [6, 24], 5);
+        let worn = 1.0 + 0.15 * self.noise(2, [8, 16], 5);
         scale(self.between(bands.max(letters)), worn)
     }
 
@@ -249,19 +249,19 @@ impl Brush {
         let tape = 1.0 - smooth(0.07, 0.075, (v - 0.5).abs());
         let label = smooth(0.0, 0.01, (0.16 - (u - 0.28).abs()).min(0.12 - (v - 0.24).abs()));
         let print = self.text(40.0, 0.14, 0.34) * label;
-        let board = scale(self.base, 1.0 + flute + 0.14 * self.noise(1, [5, 5], 6));
+        let board = scale(self.base, 1.0 + flute + 0.14 * self.noise(1, [4, 4], 6));
         let taped = blend(board, self.accent, 0.6 * tape);
         blend(blend(taped, [0.88, 0.87, 0.83], label), [0.1, 0.1, 0.12], print)
     }
 
     fn leaves(&self) -> Rgb {
-        let leaf = self.noise(1, [14, 14], 2);
-        let vein = 0.25 * self.noise(2, [40, 40], 4);
+        let leaf = self.noise(1, [16, 16], 2);
+        let vein = 0.25 * self.noise(2, [32, 32], 4);
         scale(self.between(0.5 + 0.8 * leaf), 0.75 + 0.4 * smooth(-0.3, 0.4, leaf) + vein)
     }
 
     fn marble(&self) -> Rgb {
-        let bend = self.noise(1, [3, 3], 6);
+        let bend = self.noise(1, [4, 4], 6);
         let vein = (std::f32::consts::TAU * (5.0 * self.uv[0] + 1.2 * bend)).sin();
         scale(self.between(smooth(0.2, 0.7, vein)), 1.0 + 0.10 * self.noise(2, [16, 16], 5))
     }

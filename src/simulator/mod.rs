@@ -126,7 +126,7 @@ impl Simulator {
     pub fn render(&mut self, index: usize) -> Result<Frame> {
         let mut picture = std::mem::take(&mut self.picture);
         self.renderer.draw(&self.camera, &self.true_pose(index), &mut picture);
-        let color = Arc::new(self.color(index, &picture)?);
+        let color = Arc::new(self.color(index, &mut picture)?);
         let depth = Arc::new(DepthImage::new(self.raster(self.depth(index, &picture))?));
         self.picture = picture;
         Frame {
@@ -140,7 +140,7 @@ impl Simulator {
         .checked()
     }
 
-    fn color(&self, index: usize, picture: &Picture) -> Result<RgbImage> {
+    fn color(&self, index: usize, picture: &mut Picture) -> Result<RgbImage> {
         let (width, height) = (self.camera.width(), self.camera.height());
         let exposure = Exposure {
             config: &self.config,
@@ -148,8 +148,8 @@ impl Simulator {
             gain: lens::exposure_gain(&self.config, self.config.time_secs(index)),
             seed: self.noise_seed(index, 1),
         };
-        let light = lens::blurred(&picture.light, width as usize);
-        let bytes = exposure.develop(&light, &picture.inverse_depth);
+        lens::blur(&picture.light, width as usize, &mut picture.blurred);
+        let bytes = exposure.develop(&picture.blurred, &picture.inverse_depth);
         let found = bytes.len();
         RgbImage::from_raw(width, height, bytes).ok_or_else(|| Error::ShapeMismatch {
             what: "bytes of a simulated image",

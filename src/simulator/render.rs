@@ -11,13 +11,15 @@ use super::light::Lightmap;
 use super::projection::{Linear, Projected, ProjectedRectangle, ProjectedSphere};
 use super::random::derive;
 use super::scene::Scene;
-use super::texture::{Light, Texture};
+use super::texture::{Light, Texture, blend};
 use crate::geometry::{Camera, Se3};
 
 const NOTHING: u16 = u16::MAX;
 /// A texture seen at a slant is averaged over the shorter side of a pixel's footprint as long as
 /// the longer side is at most this many times as long: a compromise of blur and aliasing.
 const ANISOTROPY: f32 = 2.5;
+/// Pixels that are coloured together.
+const BLOCK: usize = 8;
 
 /// A scene made ready to be drawn: textures and illumination are baked.
 pub(super) struct Renderer {
@@ -34,6 +36,8 @@ pub(super) struct Picture {
     /// One over the depth in 1/m, 0 where nothing is.
     pub(super) inverse_depth: Vec<f32>,
     pub(super) light: Vec<Light>,
+    /// The light behind the lens.
+    pub(super) blurred: Vec<Light>,
     surface: Vec<u16>,
 }
 
@@ -42,6 +46,7 @@ impl Picture {
         self.inverse_depth.resize(pixels, 0.0);
         self.surface.resize(pixels, NOTHING);
         self.light.resize(pixels, [0.0; 4]);
+        self.blurred.resize(pixels, [0.0; 4]);
     }
 }
 
@@ -234,19 +239,34 @@ struct Shader<'a> {
 }
 
 impl Shader<'_> {
+    /// Colours in blocks: within one, the size of texture is the same and illumination is
+    /// straight from one end to the other.
     fn rectangle(&self, plane: &ProjectedRectangle, run: &Run, light: &mut [Light]) {
-        for ((x, inverse_depth), pixel) in run.pixels().zip(light) {
-            let z = 1.0 / inverse_depth;
-            let st = plane.coordinate(x, run.y, z);
-            // s = z L - c, with z and L functions of the pixel: ds/dx = z (dL/dx - dw/dx (s + c)).
-            let slope = |k: usize, by_pixel: fn(&Linear) -> f32| {
-                let shift = by_pixel(&plane.inverse_depth) * (st[k] + plane.at_camera[k]);
-                self.texels[k] * z * (by_pixel(&plane.by_z[k]) - shift)
-            };
-            let across = [slope(0, |l| l.dx), slope(1, |l| l.dx)];
-            let along = [slope(0, |l| l.dy), slope(1, |l| l.dy)];
-            *pixel = self.color(st, level_of_detail(across, along));
+        for (start, pixels) in (0..).step_by(BLOCK).zip(light.chunks_mut(BLOCK)) {
+            let depths = &run.depth[start..start + pixels.len()];
+            let at =
+                |i: usize| plane.coordinate((run.first + start + i) as f32, run.y, 1.0 / depths[i]);
+            let last = pixels.len() - 1;
+            let level = self.level(plane, at(last / 2), 1.0 / depths[last / 2]);
+            let (before, after) = (self.lightmap.sample(at(0)), self.lightmap.sample(at(last)));
+            let step = 1.0 / last.max(1) as f32;
+            for (i, pixel) in pixels.iter_mut().enumerate() {
+                let illumination = blend(before, after, i as f32 * step);
+                *pixel = product(self.albedo(at(i), level), illumination);
+            }
         }
+    }
+
+    /// The size of texture at a surface coordinate.
+    fn level(&self, plane: &ProjectedRectangle, st: [f32; 2], z: f32) -> usize {
+        // s = z L - c, with z and L functions of the pixel: ds/dx = z (dL/dx - dw/dx (s + c)).
+        let slope = |k: usize, by_pixel: fn(&Linear) -> f32| {
+            let shift = by_pixel(&plane.inverse_depth) * (st[k] + plane.at_camera[k]);
+            self.texels[k] * z * (by_pixel(&plane.by_z[k]) - shift)
+        };
+        let across = [slope(0, |l| l.dx), slope(1, |l| l.dx)];
+        let along = [slope(0, |l| l.dy), slope(1, |l| l.dy)];
+        nearest_level(level_of_detail(across, along))
     }
 
     fn sphere(&self, view: &View, sphere: &ProjectedSphere, run: &Run, light: &mut [Light]) {
@@ -260,17 +280,25 @@ impl Shader<'_> {
             let polar = normal.z.clamp(-1.0, 1.0).acos() / std::f32::consts::PI;
             let texels_per_m = self.texels[1] / (std::f32::consts::PI * sphere.radius_m);
             let facing = (-offset.dot(&view.ray(x, run.y)) / sphere.radius_m).max(0.2);
-            let lod = (z * pixel_m * texels_per_m / facing).max(1e-3).log2();
-            *pixel = self.color([longitude, polar], lod);
+            let level = nearest_level(fast_log2(z * pixel_m * texels_per_m / facing));
+            let st = [longitude, polar];
+            *pixel = product(self.albedo(st, level), self.lightmap.sample(st));
         }
     }
 
     #[inline]
-    fn color(&self, st: [f32; 2], lod: f32) -> Light {
-        let uv = [st[0] * self.repeats[0], st[1] * self.repeats[1]];
-        let (albedo, light) = (self.texture.sample(uv, lod), self.lightmap.sample(st));
-        std::array::from_fn(|c| albedo[c] * light[c])
+    fn albedo(&self, st: [f32; 2], level: usize) -> Light {
+        self.texture.sample([st[0] * self.repeats[0], st[1] * self.repeats[1]], level)
     }
+}
+
+#[inline]
+fn product(albedo: Light, illumination: Light) -> Light {
+    std::array::from_fn(|c| albedo[c] * illumination[c])
+}
+
+fn nearest_level(level_of_detail: f32) -> usize {
+    (level_of_detail + 0.5).max(0.0) as usize
 }
 
 /// The mipmap level whose texels are as large as a pixel, given the steps in texels from this

@@ -57,12 +57,12 @@ impl Rectangle {
 
     fn hit(&self, origin: &Point3<f64>, direction: &Vector3<f64>) -> Option<f64> {
         let normal = self.normal();
-        let distance = (self.origin - origin).dot(&normal) / direction.dot(&normal);
-        let offset = origin + direction * distance - self.origin;
-        let (across, along) = (offset.dot(&self.right), offset.dot(&self.down));
-        let inside = (0.0..=self.size_m[0]).contains(&across)
-            && (0.0..=self.size_m[1]).contains(&along)
-            && distance > 0.0;
+        let offset = origin - self.origin;
+        let distance = -offset.dot(&normal) / direction.dot(&normal);
+        let met = offset + direction * distance;
+        let inside = distance > 0.0
+            && (0.0..=self.size_m[0]).contains(&met.dot(&self.right))
+            && (0.0..=self.size_m[1]).contains(&met.dot(&self.down));
         inside.then_some(distance)
     }
 }
