@@ -1,0 +1,107 @@
+//! Randomness as a function of its place: every value is a hash of a seed and of where it is
+//! used, so that no order of evaluation can change it.
+
+use std::sync::LazyLock;
+
+/// Returns 64 well mixed bits of `key` (the finaliser of SplitMix64).
+#[inline]
+pub(super) fn hash(key: u64) -> u64 {
+    let mut bits = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+/// Returns the seed of part `index` of whatever `seed` stands for.
+#[inline]
+pub(super) fn derive(seed: u64, index: u64) -> u64 {
+    hash(seed ^ index.wrapping_mul(0xd6e8_feb8_6659_fd93))
+}
+
+/// Returns a number in 0..1 from the upper bits of a hash.
+#[inline]
+pub(super) fn unit(bits: u64) -> f32 {
+    (bits >> 40) as f32 / (1u64 << 24) as f32
+}
+
+/// Returns two independent numbers of about normal distribution (each the sum of four bytes),
+/// with mean 0, standard deviation 1 and no value beyond 3.5.
+#[inline]
+pub(super) fn gaussian_pair(bits: u64) -> [f32; 2] {
+    // Bytes are added in parallel: four in each half of two interleaved sums.
+    let pairs = (bits & 0x00ff_00ff_00ff_00ff) + ((bits >> 8) & 0x00ff_00ff_00ff_00ff);
+    let fours = (pairs & 0x0000_ffff_0000_ffff) + ((pairs >> 16) & 0x0000_ffff_0000_ffff);
+    const SCALE: f32 = 1.0 / 147.801;
+    [((fours as u32) as f32 - 510.0) * SCALE, ((fours >> 32) as f32 - 510.0) * SCALE]
+}
+
+/// Random numbers in -1..1 for the corners of noise, side by side: looking one up is several times
+/// as fast as hashing its place, and baking the textures asks for hundreds of millions.
+static CORNERS: LazyLock<Vec<f32>> =
+    LazyLock::new(|| (0..(SIDE * SIDE) as u64).map(|i| unit(hash(i)) * 2.0 - 1.0).collect());
+const SIDE: usize = 256;
+
+/// Returns smooth noise in -1..1 at `(x, y)`, in cells (0 or more), that repeats after `period`
+/// cells, powers of two.
+fn value_noise(seed: u64, x: f32, y: f32, period: [i32; 2]) -> f32 {
+    let corners: &[f32] = &CORNERS;
+    let (x0, y0) = (x as i32 as usize, y as i32 as usize);
+    let (sx, sy) = (ease(x - x0 as f32), ease(y - y0 as f32));
+    let (mask_x, mask_y) = (period[0] as usize - 1, period[1] as usize - 1);
+    let column = |x: usize| ((x & mask_x) + seed as usize) % SIDE;
+    let row = |y: usize| ((y & mask_y) + (seed >> 32) as usize) % SIDE * SIDE;
+    let ((left, right), (top, bottom)) = ((column(x0), column(x0 + 1)), (row(y0), row(y0 + 1)));
+    let above = mix(corners[top + left], corners[top + right], sx);
+    let below = mix(corners[bottom + left], corners[bottom + right], sx);
+    mix(above, below, sy)
+}
+
+/// Returns fractal noise of about -1..1 at `(u, v)` in 0..1: the coarsest of `octaves` has
+/// `cells` cells (powers of two), each finer one twice as many and about two thirds of the strength. It tiles.
+pub(super) fn fractal(seed: u64, [u, v]: [f32; 2], cells: [i32; 2], octaves: u32) -> f32 {
+    let (mut sum, mut strength, mut total) = (0.0, 1.0, 0.0);
+    for octave in 0..octaves {
+        let period = [cells[0] << octave, cells[1] << octave];
+        let (x, y) = (u * period[0] as f32, v * period[1] as f32);
+        sum += strength * value_noise(derive(seed, u64::from(octave)), x, y, period);
+        total += strength * strength;
+        strength *= 0.68;
+    }
+    sum / f32::sqrt(total)
+}
+
+/// Returns the value at share `t` between `a` (0) and `b` (1).
+#[inline]
+pub(super) fn mix(a: f32, b: f32, t: f32) -> f32 {
+    a + (b - a) * t
+}
+
+fn ease(t: f32) -> f32 {
+    t * t * t * (t * (t * 6.0 - 15.0) + 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaussian_pairs_have_zero_mean_unit_variance_and_no_correlation() {
+        let pairs: Vec<[f32; 2]> = (0..40_000).map(|i| gaussian_pair(hash(i))).collect();
+        let mean = |f: &dyn Fn(&[f32; 2]) -> f32| pairs.iter().map(f).sum::<f32>() / 40_000.0;
+        for axis in 0..2 {
+            assert!(mean(&|p| p[axis]).abs() < 0.02);
+            assert!((mean(&|p| p[axis] * p[axis]) - 1.0).abs() < 0.03);
+        }
+        assert!(mean(&|p| p[0] * p[1]).abs() < 0.02);
+    }
+
+    #[test]
+    fn fractal_noise_tiles_and_is_continuous() {
+        for i in 0..50 {
+            let v = i as f32 / 50.0;
+            let at = |u: f32| fractal(7, [u, v], [4, 8], 3);
+            assert!((at(0.0) - at(1.0)).abs() < 1e-3);
+            assert!((at(0.37) - at(0.3701)).abs() < 2e-2);
+        }
+    }
+}
