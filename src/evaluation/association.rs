@@ -100,7 +100,8 @@ mod tests {
         Trajectory::new(nanos.iter().map(pose).collect())
     }
 
-    /// Estimate, reference, and the (estimate, reference) stamps that belong together, in ms.
+    /// Estimate, reference, and the (estimate, reference) stamps that belong together, in 1/128 s:
+    /// such times are exact as doubles, so "equally near" means just that.
     type Case = (&'static [i64], &'static [i64], &'static [(i64, i64)]);
 
     const CASES: [Case; 8] = [
@@ -108,23 +109,21 @@ mod tests {
         (&[], &[100], &[]),
         (&[100], &[], &[]),
         (&[100, 200], &[100, 200], &[(100, 100), (200, 200)]),
-        (&[105], &[100, 110, 120], &[(105, 100)]),
-        (&[100, 110, 120], &[115], &[(110, 115)]),
-        (&[100, 400], &[119, 379, 500], &[(100, 119)]),
-        (&[80, 115, 121, 500], &[100, 120, 130], &[(115, 100), (121, 120), (121, 130)]),
+        (&[101], &[100, 102, 104], &[(101, 100)]),
+        (&[100, 102, 104], &[103], &[(102, 103)]),
+        (&[100, 400], &[102, 397, 500], &[(100, 102)]),
+        (&[98, 101, 103, 500], &[100, 102, 104], &[(101, 100), (101, 102), (103, 104)]),
     ];
 
     #[test]
     fn the_shorter_trajectory_takes_the_nearest_of_the_longer() {
+        const UNIT: i64 = 7_812_500;
         for (estimate, reference, expected) in &CASES {
-            let ms = |list: &[i64]| at(&list.iter().map(|n| n * 1_000_000).collect::<Vec<_>>());
-            let pairs = associate(&ms(estimate), &ms(reference), 0.02);
-            let found: Vec<_> = pairs
-                .iter()
-                .map(|p| {
-                    (p.stamp.nanos() / 1_000_000, p.reference.translation.x as i64 / 1_000_000)
-                })
-                .collect();
+            let timed = |list: &[i64]| at(&list.iter().map(|n| n * UNIT).collect::<Vec<_>>());
+            let pairs = associate(&timed(estimate), &timed(reference), 0.02);
+            let units =
+                |p: &PosePair| (p.stamp.nanos() / UNIT, p.reference.translation.x as i64 / UNIT);
+            let found: Vec<_> = pairs.iter().map(units).collect();
             assert_eq!(&found, expected, "{estimate:?} {reference:?}");
         }
     }

@@ -4,8 +4,8 @@ use nalgebra::{Point3, Unit, Vector3};
 
 /// Shares of points that may lie outside the frame on either side: stray points must not shrink
 /// the picture.
-const LOW_FRAC: f64 = 0.01;
-const HIGH_FRAC: f64 = 0.99;
+const LOW_FRAC: f64 = 0.002;
+const HIGH_FRAC: f64 = 0.998;
 /// How steeply the oblique view looks down.
 const ELEVATION_RAD: f64 = 0.75;
 /// How far the oblique view turns away from looking straight at a wall.

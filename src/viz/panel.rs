@@ -13,7 +13,7 @@ const TEXT: RGBColor = RGBColor(50, 50, 50);
 
 const MARGIN: u32 = 14;
 const LABELS_LEFT: u32 = 62;
-const LABELS_BELOW: u32 = 46;
+const LABELS_BELOW: u32 = 42;
 const CAPTION: u32 = 30;
 
 /// A line with gaps, as pieces without.
@@ -54,19 +54,12 @@ impl SpacePanel<'_> {
             .y_labels(7)
             .draw()?;
         let lines = [
-            ("reference", &self.reference, REFERENCE, 4),
-            ("estimate", &self.estimate, ESTIMATE, 2),
+            ("reference", &self.reference, REFERENCE.stroke_width(px(4))),
+            ("estimate", &self.estimate, ESTIMATE.stroke_width(px(2))),
         ];
-        for (name, pieces, color, width) in lines {
-            let style = color.stroke_width(px(width));
-            for (index, piece) in pieces.iter().enumerate() {
-                let series = chart.draw_series(LineSeries::new(piece.iter().copied(), style))?;
-                if index == 0 {
-                    let sample =
-                        move |(x, y)| PathElement::new([(x, y), (x + px(22) as i32, y)], style);
-                    series.label(name).legend(sample);
-                }
-            }
+        for (name, pieces, style) in lines.into_iter().filter(|(_, pieces, _)| !pieces.is_empty()) {
+            let sample = move |(x, y)| PathElement::new([(x, y), (x + px(22) as i32, y)], style);
+            chart.draw_series(segments(pieces, style))?.label(name).legend(sample);
         }
         for (name, place, color) in [("start", self.first(), START), ("end", self.last(), END)] {
             let dot = move |at| Circle::new(at, px(6), color.filled());
@@ -142,10 +135,19 @@ pub(super) fn draw_over_time(area: &Area, caption: &str, unit: &str, pieces: &Pi
         let floor = [piece.last(), piece.first()].into_iter().flatten().map(|p| (p.0, 0.0));
         let outline: Vec<_> = piece.iter().copied().chain(floor).collect();
         chart.draw_series([Polygon::new(outline, ESTIMATE.mix(0.15))])?;
-        let line = piece.iter().copied();
-        chart.draw_series(LineSeries::new(line, ESTIMATE.stroke_width(px(2))))?;
     }
+    chart.draw_series(segments(pieces, ESTIMATE.stroke_width(px(2))))?;
     Ok(())
+}
+
+/// The lines step by step: drawn as one, a sharp turn would grow a spike as long as the turn is
+/// sharp.
+fn segments(
+    pieces: &Pieces,
+    style: ShapeStyle,
+) -> impl Iterator<Item = PathElement<(f64, f64)>> + '_ {
+    let steps = pieces.iter().flat_map(|piece| piece.windows(2));
+    steps.map(move |step| PathElement::new([step[0], step[1]], style))
 }
 
 /// Writes the two lines at the top of a figure.

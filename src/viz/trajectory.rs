@@ -62,7 +62,7 @@ fn statistics(evaluation: &TrajectoryEvaluation) -> String {
     let mut parts =
         vec![format!("ATE {:.2} cm", m.ate_se3 * 100.0), format!("rotation {:.2}°", m.are_deg_se3)];
     if let (Some(step), Some(turn)) = (m.rpe1s_t_se3, m.rpe1s_rot_deg) {
-        parts.push(format!("over 1 s {:.2} cm, {turn:.2}°", step * 100.0));
+        parts.push(format!("RPE over 1 s {:.2} cm, {turn:.2}°", step * 100.0));
     }
     parts.push(format!("{} of {} poses matched", m.matched, m.poses));
     parts.push(format!("path {:.2} m", m.gt_path_m));
