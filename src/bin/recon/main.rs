@@ -1,6 +1,7 @@
 //! `recon`: recordings in, trajectories and maps out.
 
 mod eval;
+mod eval_table;
 mod info;
 
 use std::process::ExitCode;
