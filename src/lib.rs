@@ -9,8 +9,8 @@ pub mod geometry;
 // Layer 1: data and sockets.
 pub mod cloud;
 pub mod constraint;
-pub mod dense_residual;
 pub mod decode;
+pub mod dense_residual;
 pub mod error;
 pub mod frame;
 pub mod inference;

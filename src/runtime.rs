@@ -104,7 +104,6 @@ fn consume(
             Read::Unready(id, stamp, reason) => pipeline.refuse(id, stamp, reason),
             Read::Failed(error) => return Err(error),
             Read::Skipped(skip) => {
-                tracing::warn!("skipped: {}", skip.reason);
                 report.skips.push(skip);
                 continue;
             }

@@ -11,6 +11,7 @@ mod info;
 mod kind;
 mod numbered;
 mod options;
+mod repeat;
 mod text;
 mod tum;
 
@@ -21,7 +22,7 @@ pub use info::{Gap, RecordingInfo, StreamInfo, UsedInput};
 pub use options::{OpenOptions, Selection, TopicNames};
 pub use text::read_trajectory;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::source::FrameSource;
 use kind::Kind;
 
@@ -39,6 +40,26 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn FrameSource>> 
         Kind::Bag(at) => Box::new(bag::open(path, at, options)?),
     };
     Ok(Box::new(numbered::Numbered::new(source, path.to_owned())))
+}
+
+/// Returns the recording played `rounds` times in a row, with stamps and numbers that go on; the
+/// reference, if there is one, covers the first round.
+///
+/// # Errors
+/// As [`open`], and [`Error::Usage`](crate::error::Error::Usage) for no round at all.
+pub fn open_repeated(
+    path: &Path,
+    options: &OpenOptions,
+    rounds: usize,
+) -> Result<Box<dyn FrameSource>> {
+    match rounds {
+        0 => Err(Error::Usage("--repeat must be at least 1".to_owned())),
+        1 => open(path, options),
+        _ => {
+            let (path, options) = (path.to_owned(), options.clone());
+            Ok(Box::new(repeat::Repeated::new(Box::new(move || open(&path, &options)), rounds)?))
+        }
+    }
 }
 
 /// Returns what is in a recording, and what [`open`] would use of it.

@@ -1,16 +1,27 @@
 //! `recon`: recordings in, trajectories and maps out.
 
+mod demo;
 mod eval;
 mod eval_table;
 mod info;
+mod progress;
+mod replay;
+mod report;
+mod session;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use recon_node::config::Config;
 use recon_node::error::Error;
 
+/// Metric poses and a dense map from a moving RGB-D camera.
+///
+/// Start with 'recon demo', which needs no data. Then 'recon info PATH' says what is in a recording
+/// of yours, 'recon replay PATH' maps it, and 'recon eval' compares the result with a reference.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -18,16 +29,25 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Map a built-in synthetic recording, whose truth is known
+    Demo(demo::Args),
+    /// Map a recording: a TUM RGB-D folder, an image folder or a rosbag2
+    Replay(Box<replay::Args>),
     /// Judge a trajectory, and a map, against a reference
     Eval(eval::Args),
     /// Say what is in a recording, and what would be used of it
     Info(info::Args),
+    /// Print the default configuration as YAML, with a comment for each key
+    Config,
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Config => print_config(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,6 +56,10 @@ fn main() -> ExitCode {
             exit_code(&error)
         }
     }
+}
+
+fn print_config() -> anyhow::Result<()> {
+    Ok(write!(std::io::stdout(), "{}", Config::default().to_yaml())?)
 }
 
 /// The one place where an error of the program is printed.

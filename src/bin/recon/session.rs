@@ -1,0 +1,163 @@
+//! A session: one source through the pipeline, and all that it leaves behind.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use recon_node::cloud::PointCloud;
+use recon_node::config::Config;
+use recon_node::error::{Error, Result};
+use recon_node::evaluation::{
+    DEFAULT_MAX_DIFFERENCE_SECS, TrajectoryEvaluation, evaluate_trajectory,
+};
+use recon_node::export::{create_folder, write_atomically, write_ply, write_trajectory};
+use recon_node::inference::ReconstructionModel;
+use recon_node::model::SensorDepth;
+use recon_node::pipeline::Pipeline;
+use recon_node::runtime::{RunReport, replay};
+use recon_node::source::FrameSource;
+use recon_node::trajectory::Trajectory;
+use recon_node::viz;
+
+use crate::progress::Progress;
+use crate::report::{self, Metrics};
+
+/// How the pipeline is set up, and where results go.
+#[derive(clap::Args)]
+pub struct SessionArgs {
+    /// Configuration file (YAML; 'recon config' prints all keys)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Change one setting, e.g. --set map.voxel_size_m=0.02; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Where geometry comes from: sensor-depth
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Folder for the results [default: results/NAME-OF-THE-RECORDING]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// No progress bar and no table
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl SessionArgs {
+    /// Returns the configuration that file, options and defaults add up to.
+    pub fn config(&self) -> Result<Config> {
+        let read = |path: &PathBuf| {
+            std::fs::read_to_string(path).map_err(Error::io(path, "read the configuration"))
+        };
+        let yaml = self.config.as_ref().map(read).transpose()?;
+        let mut settings = self.settings.clone();
+        settings.extend(self.model.as_ref().map(|name| format!("model.name={name}")));
+        Config::from_sources(yaml.as_deref(), &settings)
+    }
+}
+
+/// Judges a map whose world is moved onto the truth by the given transform.
+pub type MapJudge<'a> = &'a dyn Fn(&PointCloud, &TrajectoryEvaluation) -> report::MapFigures;
+
+/// Runs `source` to its end, or until Ctrl-C, and leaves the results in the output folder.
+pub fn run(
+    source: &mut dyn FrameSource,
+    args: &SessionArgs,
+    judge_map: Option<MapJudge<'_>>,
+) -> anyhow::Result<()> {
+    let config = args.config()?;
+    let info = source.info().clone();
+    let folder = args.out.clone().unwrap_or_else(|| Path::new("results").join(&info.name));
+    create_folder(&folder)?;
+    write_atomically(&folder.join("config.yaml"), |f| f.write_all(config.to_yaml().as_bytes()))?;
+
+    let model = model(&config)?;
+    let mut pipeline = Pipeline::new(config, model);
+    let mut progress = Progress::new(info.frame_count, args.quiet);
+    let stop = stop_on_interrupt()?;
+    let outcome = replay(source, &mut pipeline, &mut [&mut progress], &stop);
+    progress.finish();
+    let run = outcome?;
+
+    let results = Results { folder, pipeline, run, reference: info.reference };
+    let metrics = results.write(judge_map)?;
+    if !args.quiet {
+        let text = report::table(&metrics, &results.run, &results.folder);
+        writeln!(std::io::stdout(), "{text}")?;
+    }
+    results.verdict()
+}
+
+/// The back end that the configuration names.
+fn model(config: &Config) -> Result<Box<dyn ReconstructionModel>> {
+    match config.model.name.as_str() {
+        "sensor-depth" => Ok(Box::new(SensorDepth::new(config.sensor.clone()))),
+        other => Err(Error::config(
+            "model.name",
+            format!("there is no model '{other}'; available: sensor-depth"),
+        )),
+    }
+}
+
+/// A flag that Ctrl-C and SIGTERM set, so that what was mapped so far is still written.
+fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
+        .context("cannot listen for Ctrl-C")?;
+    Ok(stop)
+}
+
+/// What a session has come to.
+struct Results {
+    folder: PathBuf,
+    pipeline: Pipeline,
+    run: RunReport,
+    reference: Option<Trajectory>,
+}
+
+impl Results {
+    /// Writes trajectory, map, pictures and figures, and returns the figures.
+    fn write(&self, judge_map: Option<MapJudge<'_>>) -> anyhow::Result<Metrics> {
+        let trajectory = self.pipeline.trajectory();
+        write_trajectory(&self.folder.join("trajectory.txt"), &trajectory)?;
+        let cloud = self.pipeline.map().cloud(&self.pipeline.config().map);
+        write_ply(&self.folder.join("map.ply"), &cloud)?;
+        let evaluation = self.evaluate(&trajectory);
+        let map = judge_map.zip(evaluation.as_ref()).map(|(judge, e)| judge(&cloud, e));
+        let metrics = Metrics::new(&self.run, self.pipeline.map().len(), evaluation, map);
+        let json = serde_json::to_string_pretty(&metrics)?;
+        write_atomically(&self.folder.join("metrics.json"), |f| writeln!(f, "{json}"))?;
+        self.draw(&trajectory, &cloud)?;
+        Ok(metrics)
+    }
+
+    fn evaluate(&self, trajectory: &Trajectory) -> Option<TrajectoryEvaluation> {
+        let (stamps, reference) = (Some(self.run.stamps.as_slice()), self.reference.as_ref()?);
+        // Too few common poses to compare is what the table then shows by showing no error.
+        evaluate_trajectory(trajectory, reference, stamps, DEFAULT_MAX_DIFFERENCE_SECS).ok()
+    }
+
+    fn draw(&self, trajectory: &Trajectory, cloud: &PointCloud) -> Result<()> {
+        if trajectory.poses().is_empty() {
+            return Ok(());
+        }
+        let reference = self.reference.as_ref();
+        viz::plot_trajectory(&self.folder.join("trajectory.png"), trajectory, reference)?;
+        let up = viz::upright_direction(trajectory);
+        viz::render_cloud(&self.folder.join("map.png"), cloud, &up)
+    }
+
+    /// A run that placed no frame has failed, whatever it has written.
+    fn verdict(&self) -> anyhow::Result<()> {
+        if self.run.tracked > 0 {
+            return Ok(());
+        }
+        let reason = self.run.not_begun.clone().or_else(|| {
+            self.run.skips.first().map(|skip| format!("all input was left out: {}", skip.reason))
+        });
+        let reason = reason.unwrap_or_else(|| "no frame came".to_owned());
+        Err(anyhow::anyhow!("no frame could be placed: {reason}"))
+    }
+}
