@@ -11,8 +11,9 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Returns at most `max_points` points for each level of the pyramid: of each cell of a grid
-    /// the pixel of the strongest gradient, so that texture counts and the view is covered.
+    /// Returns the points of each level of the pyramid: of each cell of a grid the pixel of the
+    /// strongest gradient, so that texture counts and the view is covered. The finest level has
+    /// about `max_points`, each coarser one half as many, but a tenth at least.
     pub fn new(pyramid: &Pyramid, pointmap: &Pointmap, max_points: usize) -> Self {
         let mut pointmap = pointmap.clone();
         let mut levels = Vec::with_capacity(pyramid.levels().len());
@@ -20,7 +21,8 @@ impl Reference {
             if index > 0 {
                 pointmap = pointmap.halved();
             }
-            levels.push(select_points(level, &pointmap, max_points));
+            let points = (max_points >> index).max(max_points / 10);
+            levels.push(select_points(level, &pointmap, points));
         }
         Self { levels }
     }

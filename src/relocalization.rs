@@ -69,7 +69,7 @@ pub fn relocalize<'a>(
     candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.id.cmp(&b.1.id)));
     candidates.iter().take(config.max_candidates).find_map(|(_, keyframe)| {
         let start = [RelativeView::identity()];
-        let tracked = tracker.track(&reference_of(keyframe), frame, &start, None);
+        let tracked = tracker.search(&reference_of(keyframe), frame, &start);
         is_convincing(&tracked, config).then_some(Relocalized { keyframe: keyframe.id, tracked })
     })
 }

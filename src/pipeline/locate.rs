@@ -29,8 +29,7 @@ impl Pipeline {
         if tracked.verdict == Verdict::Tracked {
             return self.checked_motion(tracked, motion, elapsed_secs);
         }
-        // The coarsest level can prefer the wrong start; the last pose is the other one.
-        let again = self.tracker.track(&anchor.reference, &frame.pyramid, &[motion.view], None);
+        let again = self.tracker.search(&anchor.reference, &frame.pyramid, &starts);
         self.checked_motion(again, motion, elapsed_secs)
     }
 

@@ -5,10 +5,8 @@ use nalgebra::{Matrix6, Vector6};
 use super::MotionPrior;
 use crate::dense_residual::{Comparison, NormalEquations, RelativeView, ResidualScale};
 
-/// A rotation step below this, and a translation step below this many metres, ends the search.
-const SMALL_STEP: f64 = 1e-4;
-/// How often the spread of the residuals is measured anew: it shrinks as the views come together.
-const ROUNDS: usize = 2;
+/// A step that moves the image by less than this many pixels ends the search on a level.
+const SMALL_STEP_PX: f64 = 0.03;
 
 /// Result of one level.
 pub(super) struct Outcome {
@@ -39,21 +37,39 @@ pub(super) fn best_start(comparison: &Comparison<'_>, starts: &[RelativeView]) -
     best
 }
 
+impl Outcome {
+    /// A start from which nothing has been done yet.
+    pub fn at(view: RelativeView) -> Self {
+        let scale = ResidualScale { intensity: 10.0, depth: 1.0 };
+        Self { view, scale, converged: false }
+    }
+}
+
+/// How long a level is searched.
+pub(super) struct Effort {
+    /// How often the spread of the residuals is measured anew: it shrinks as the views come
+    /// together.
+    pub rounds: usize,
+    /// Most steps of a round.
+    pub max_iterations: usize,
+}
+
 /// Returns the view of least robust cost near `start`.
 pub(super) fn minimize(
     comparison: &Comparison<'_>,
     start: RelativeView,
     prior: Option<&MotionPrior>,
-    max_iterations: usize,
+    effort: &Effort,
 ) -> Outcome {
     let mut view = start;
     let mut converged = false;
     let mut scale = comparison.scale(&view);
-    for round in 0..ROUNDS {
+    for round in 0..effort.rounds {
         if round > 0 {
             scale = comparison.scale(&view);
         }
-        (view, converged) = descend(&Problem { comparison, prior, scale }, view, max_iterations);
+        let problem = Problem { comparison, prior, scale };
+        (view, converged) = descend(&problem, view, effort.max_iterations);
     }
     Outcome { view, scale, converged }
 }
@@ -99,6 +115,8 @@ fn descend(
     let mut view = start;
     let (mut normal, mut cost) = problem.linearize(&view);
     let mut damping = 1e-4;
+    // A turn by one over the focal length moves the image by a pixel; so does, at a metre, a step.
+    let small_step = SMALL_STEP_PX / problem.comparison.target.camera.intrinsics().fx;
     for _ in 0..max_iterations {
         let Some(step) = problem.pose_step(&normal, &view, damping) else { return (view, false) };
         let candidate = view.stepped(&step, &normal.exposure_step(&step));
@@ -109,7 +127,7 @@ fn descend(
         } else {
             damping *= 20.0;
         }
-        if step.amax() < SMALL_STEP || damping > 1e3 {
+        if step.amax() < small_step || damping > 1e3 {
             return (view, true);
         }
     }

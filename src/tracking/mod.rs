@@ -5,7 +5,10 @@
 
 mod align;
 mod keyframe_decision;
+mod search;
 mod verdict;
+
+use std::ops::Range;
 
 use nalgebra::{Matrix6, Vector6};
 
@@ -16,6 +19,7 @@ use crate::pyramid::Pyramid;
 use crate::reference::Reference;
 use crate::sensor::DepthNoise;
 
+use align::{Effort, Outcome};
 pub use keyframe_decision::{KeyframeConfig, has_left_keyframe};
 pub use verdict::{LostReason, Verdict};
 
@@ -26,7 +30,7 @@ pub struct TrackingConfig {
     /// Levels of the image pyramid, each half the size of the one before.
     #[schemars(range(min = 1, max = 8))]
     pub pyramid_levels: usize,
-    /// Points compared on each level.
+    /// Points compared on the finest level; each coarser one has half as many, but a tenth at least.
     #[schemars(range(min = 200, max = 200_000))]
     pub max_points: usize,
     /// Gauss-Newton iterations on each level.
@@ -164,20 +168,39 @@ impl Tracker {
         prior: Option<&MotionPrior>,
     ) -> Tracked {
         let levels = reference.levels().len().min(frame.levels().len());
-        let comparison = |index: usize| Comparison {
-            points: &reference.levels()[index],
-            target: &frame.levels()[index],
-            settings: self.settings_at(index),
-        };
-        let mut view = align::best_start(&comparison(levels - 1), starts);
-        let mut converged = false;
-        let mut scale = ResidualScale { intensity: 10.0, depth: 1.0 };
-        for index in (0..levels).rev() {
-            let outcome =
-                align::minimize(&comparison(index), view, prior, self.config.max_iterations);
-            (view, converged, scale) = (outcome.view, outcome.converged, outcome.scale);
+        let start = align::best_start(&self.comparison(reference, frame, levels - 1), starts);
+        let outcome = self.descend(reference, frame, 0..levels, start, prior);
+        self.judge(&self.comparison(reference, frame, 0), &outcome)
+    }
+
+    /// Aligns over the given levels, the coarsest first.
+    fn descend(
+        &self,
+        reference: &Reference,
+        frame: &Pyramid,
+        levels: Range<usize>,
+        start: RelativeView,
+        prior: Option<&MotionPrior>,
+    ) -> Outcome {
+        let mut outcome = Outcome::at(start);
+        for index in levels.rev() {
+            // The level next to the finest only brings the view near enough for it.
+            let rounds = if index == 1 { 1 } else { 2 };
+            let effort = Effort { rounds, max_iterations: self.config.max_iterations };
+            let comparison = self.comparison(reference, frame, index);
+            outcome = align::minimize(&comparison, outcome.view, prior, &effort);
         }
-        self.judge(&comparison(0), view, scale, converged)
+        outcome
+    }
+
+    fn comparison<'a>(
+        &self,
+        reference: &'a Reference,
+        frame: &'a Pyramid,
+        index: usize,
+    ) -> Comparison<'a> {
+        let (points, target) = (&reference.levels()[index], &frame.levels()[index]);
+        Comparison { points, target, settings: self.settings_at(index) }
     }
 
     /// A pixel of a coarse level covers more of a surface, so depths differ more within it.
@@ -186,13 +209,8 @@ impl Tracker {
         ResidualSettings { depth_gate_frac: gate, ..self.settings }
     }
 
-    fn judge(
-        &self,
-        comparison: &Comparison<'_>,
-        view: RelativeView,
-        scale: ResidualScale,
-        converged: bool,
-    ) -> Tracked {
+    fn judge(&self, comparison: &Comparison<'_>, outcome: &Outcome) -> Tracked {
+        let Outcome { view, scale, converged } = *outcome;
         let normal = comparison.linearize(&view, &scale);
         let share = |part: usize, of: usize| part as f64 / of.max(1) as f64;
         let enough_depth = normal.with_depth * 10 > comparison.points.len();
