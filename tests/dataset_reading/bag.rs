@@ -39,7 +39,7 @@ fn assert_rgbd(path: &Path, frames: u8) {
     let delivered = read(path, &options());
     assert!(delivered.error.is_none(), "{:?}", delivered.error);
     assert_eq!(delivered.reasons(), Vec::<&str>::new());
-    assert_eq!(delivered.frames.len(), frames.into());
+    assert_eq!(delivered.frames.len(), usize::from(frames));
     for (index, frame) in delivered.frames.iter().enumerate() {
         let depth = frame.depth.as_ref().expect("depth").raster();
         assert_eq!(frame.stamp.nanos(), time(index as i64));
