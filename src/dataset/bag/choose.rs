@@ -2,6 +2,7 @@
 
 use super::storage::Bag;
 use super::survey::{ImageFormat, ImageTopic, Survey};
+use super::tf::frame_name;
 use crate::dataset::info::UsedInput;
 use crate::dataset::options::TopicNames;
 use crate::error::{Error, Result};
@@ -110,7 +111,7 @@ fn choose_depth(
     }
     let candidates = survey.images.iter().filter(|topic| topic.is_depth);
     let ranked: Vec<(i32, &ImageTopic)> = candidates
-        .filter(|topic| topic.name != image.name)
+        .filter(|topic| topic.name != image.name && !shows_other_things(&topic.name))
         .map(|topic| (depth_score(topic, image), topic))
         .collect();
     match best(&ranked)[..] {
@@ -125,7 +126,8 @@ fn choose_depth(
 fn check_registered(bag: &Bag, depth: &ImageTopic, image: &ImageTopic) -> Result<ImageTopic> {
     match (&depth.frame_id, &image.frame_id) {
         (Some(depth_frame), Some(image_frame))
-            if depth_frame != image_frame && !says_registered(&depth.name) =>
+            if frame_name(depth_frame) != frame_name(image_frame)
+                && !says_registered(&depth.name) =>
         {
             Err(Error::Usage(format!(
                 "{}: the depth of {} is in frame '{depth_frame}' and the images of {} in \
@@ -234,7 +236,7 @@ fn color_score(topic: &ImageTopic, survey: &Survey) -> i32 {
         + 2 * i32::from(has(&["image_raw"]))
         + i32::from(has(&["image"]))
         - i32::from(topic.format != ImageFormat::Raw)
-        - 20 * i32::from(has(&OTHER_THINGS) || has(&["/ir/"]))
+        - 20 * i32::from(shows_other_things(&name) || has(&["/ir/"]))
 }
 
 fn depth_score(topic: &ImageTopic, image: &ImageTopic) -> i32 {
@@ -246,7 +248,10 @@ fn depth_score(topic: &ImageTopic, image: &ImageTopic) -> i32 {
         + 4 * shared_segments(&topic.name, &image.name)
         + 2 * i32::from(has(&["image_raw", "image_rect"]))
         - i32::from(topic.format != ImageFormat::Raw)
-        - 40 * i32::from(has(&OTHER_THINGS))
+}
+
+fn shows_other_things(name: &str) -> bool {
+    OTHER_THINGS.iter().any(|word| name.to_lowercase().contains(word))
 }
 
 fn says_registered(name: &str) -> bool {

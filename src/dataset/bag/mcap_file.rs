@@ -3,24 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use mcap::records::Record;
-use mcap::sans_io::{
-    IndexedReadEvent, IndexedReader, IndexedReaderOptions, LinearReaderOptions, SummaryReadEvent,
-    SummaryReader, SummaryReaderOptions,
-};
+use mcap::sans_io::{IndexedReadEvent, IndexedReader, IndexedReaderOptions};
 use mcap::{McapError, McapResult, Summary};
 
+use super::mcap_records::{LinearMessages, MAX_RECORD_BYTES, Records, read_summary};
 use super::storage::{Message, Messages, StorageFile, StorageItem, Times, Topic, short_type};
 use crate::error::{Error, Result};
 use crate::stamp::Stamp;
 
 const REMEDY: &str = "record or copy it again, or repair it with: mcap recover";
-
-/// No record or chunk of a camera's bag is larger; a declared length beyond this is damage.
-const MAX_RECORD_BYTES: usize = 1 << 29;
 
 /// How long from the first message on topics are looked for in a file without index.
 const TOPIC_SEARCH_SECS: f64 = 60.0;
@@ -41,13 +36,9 @@ impl McapFile {
         Ok(Self { path: path.to_owned(), length, summary })
     }
 
-    fn linear(&self) -> Result<mcap::io::MessageReader<BufReader<File>>> {
+    fn linear(&self, wanted: &[String]) -> Result<LinearMessages> {
         let file = File::open(&self.path).map_err(Error::io(&self.path, "open the bag"))?;
-        let options = LinearReaderOptions::default()
-            .with_skip_end_magic(true)
-            .with_record_length_limit(MAX_RECORD_BYTES.min(self.length.max(1 << 26) as usize));
-        let reader = BufReader::with_capacity(1 << 20, file);
-        Ok(mcap::io::MessageReader::new_with_options(reader, options))
+        Ok(LinearMessages::new(file, self.length, wanted.to_vec()))
     }
 
     /// Returns topics and times by reading messages while `go_on` for the seconds since the first.
@@ -55,7 +46,7 @@ impl McapFile {
         let mut topics = BTreeMap::new();
         let mut times = Times::default();
         let mut ends: Option<(Stamp, Stamp)> = None;
-        for message in self.linear()? {
+        for message in self.linear(&[])? {
             let message = match message {
                 Ok(message) => message,
                 Err(error) => {
@@ -63,7 +54,7 @@ impl McapFile {
                     break;
                 }
             };
-            let stamp = Stamp::from_nanos(message.log_time as i64);
+            let stamp = message.log_time;
             let first = ends.map_or(stamp, |(first, _)| first);
             ends = Some((first, stamp));
             let name = &message.channel.topic;
@@ -107,7 +98,7 @@ impl StorageFile for McapFile {
     fn messages(&self, wanted: &[String]) -> Result<Messages> {
         let Some(summary) = &self.summary else {
             return Ok(Box::new(Linear {
-                reader: self.linear()?,
+                reader: self.linear(wanted)?,
                 path: self.path.clone(),
                 length: self.length,
                 wanted: wanted.to_vec(),
@@ -141,6 +132,10 @@ impl StorageFile for McapFile {
         }))
     }
 
+    fn is_indexed(&self) -> bool {
+        self.summary.is_some()
+    }
+
     fn times(&self) -> Result<Times> {
         match &self.summary {
             Some(summary) => match times_by_index(&self.path, summary) {
@@ -153,7 +148,7 @@ impl StorageFile for McapFile {
 }
 
 struct Linear {
-    reader: mcap::io::MessageReader<BufReader<File>>,
+    reader: LinearMessages,
     path: PathBuf,
     length: u64,
     wanted: Vec<String>,
@@ -172,13 +167,10 @@ impl Iterator for Linear {
                     return Some(StorageItem::Damage(sentence));
                 }
             };
-            self.last = Some(Stamp::from_nanos(message.log_time as i64));
+            self.last = Some(message.log_time);
             let name = &message.channel.topic;
             if let Some(topic) = self.wanted.iter().position(|wanted| wanted == name) {
-                return Some(StorageItem::Message(Message {
-                    topic,
-                    data: message.data.into_owned(),
-                }));
+                return Some(StorageItem::Message(Message { topic, data: message.data }));
             }
         }
     }
@@ -270,23 +262,6 @@ fn damage(path: &Path, length: u64, error: &McapError, last: Option<Stamp>) -> S
     format!("{path}: the bag is damaged{after}, the rest of it is left out: {error}")
 }
 
-fn read_summary(file: &mut File, length: u64) -> McapResult<Option<Summary>> {
-    let options = SummaryReaderOptions::default()
-        .with_file_size(length)
-        .with_record_length_limit(MAX_RECORD_BYTES);
-    let mut reader = SummaryReader::new_with_options(options);
-    while let Some(event) = reader.next_event() {
-        match event? {
-            SummaryReadEvent::ReadRequest(need) => {
-                let read = file.read(reader.insert(need))?;
-                reader.notify_read(read);
-            }
-            SummaryReadEvent::SeekRequest(to) => reader.notify_seeked(file.seek(to)?),
-        }
-    }
-    Ok(reader.finish())
-}
-
 /// An index serves only if it names topics and all chunks; files without chunks have none.
 fn is_whole(summary: &Summary, length: u64) -> bool {
     let chunks = &summary.chunk_indexes;
@@ -312,12 +287,15 @@ fn times_by_index(path: &Path, summary: &Summary) -> McapResult<Option<Times>> {
         }
         let start = chunk.chunk_start_offset + chunk.chunk_length;
         let indexes = chunks.read(start, chunk.message_index_length as usize)?;
-        for record in mcap::read::LinearReader::sans_magic(indexes) {
-            let Record::MessageIndex(index) = record? else { continue };
-            let Some(channel) = summary.channels.get(&index.channel_id) else { continue };
-            let stamps = index.records.iter().map(|r| Stamp::from_nanos(r.log_time as i64));
-            times.by_topic.entry(channel.topic.clone()).or_default().extend(stamps);
-        }
+        Records::new(indexes, indexes.len() as u64, false).find::<()>(|record| {
+            if let Record::MessageIndex(index) = record
+                && let Some(channel) = summary.channels.get(&index.channel_id)
+            {
+                let stamps = index.records.iter().map(|r| Stamp::from_nanos(r.log_time as i64));
+                times.by_topic.entry(channel.topic.clone()).or_default().extend(stamps);
+            }
+            Ok(None)
+        })?;
     }
     times.by_topic.values_mut().for_each(|stamps| stamps.sort_unstable());
     Ok(Some(times))

@@ -8,6 +8,7 @@ mod cdr;
 mod choose;
 mod decoding;
 mod mcap_file;
+mod mcap_records;
 mod odometry;
 mod pairing;
 mod source;

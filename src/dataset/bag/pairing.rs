@@ -23,6 +23,8 @@ pub struct Pairing {
     latest_depth: Option<Stamp>,
     with_depth: bool,
     max_difference_nanos: u64,
+    /// Whether no further colour image comes.
+    closed: bool,
 }
 
 impl Pairing {
@@ -33,6 +35,7 @@ impl Pairing {
             latest_depth: None,
             with_depth,
             max_difference_nanos: (max_difference_secs * 1e9).round() as u64,
+            closed: false,
         }
     }
 
@@ -46,6 +49,11 @@ impl Pairing {
         }
         self.latest_depth = self.latest_depth.max(Some(depth.stamp));
         self.depths.push_back(depth);
+    }
+
+    /// Tells that no further colour image comes.
+    pub fn close(&mut self) {
+        self.closed = true;
     }
 
     pub fn is_empty(&self) -> bool {
@@ -65,7 +73,8 @@ impl Pairing {
                 && self.difference(latest, color.stamp) >= self.max_difference_nanos
         };
         // The next colour image may lie nearer to the same depth image.
-        let decided = self.colors.len() > 1 && self.latest_depth.is_some_and(passed);
+        let next_known = self.colors.len() > 1 || self.closed;
+        let decided = next_known && self.latest_depth.is_some_and(passed);
         let exact = || self.depths.iter().any(|depth| depth.stamp == color.stamp);
         (!self.with_depth || decided || exact()).then_some(color)
     }
@@ -155,6 +164,17 @@ mod tests {
     fn a_depth_image_goes_to_the_nearer_of_two() {
         let arrivals = [('c', 0), ('d', 18), ('c', 33), ('d', 67), ('c', 67)];
         assert_eq!(pairs(&arrivals), [(0, None), (33, Some(18)), (67, Some(67))]);
+    }
+
+    #[test]
+    fn the_last_colour_image_does_not_wait_for_another() {
+        let mut pairing = Pairing::new(true, 0.02);
+        pairing.push_color(image(0));
+        pairing.push_depth(image(1));
+        pairing.push_depth(image(30));
+        assert!(pairing.next_certain().is_none());
+        pairing.close();
+        assert!(pairing.next_certain().is_some());
     }
 
     #[test]

@@ -57,13 +57,17 @@ pub struct BagSource {
     pub told_no_transform: bool,
 }
 
+/// After so many messages nothing more is expected for images that wait.
+const CLOSING_MESSAGES: usize = 2000;
+
 /// How far the reading has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// More colour images are wanted.
     Open,
-    /// No more colour images are wanted, but what belongs to the waiting ones.
-    Closing,
+    /// No more colour images are wanted, but what belongs to the waiting ones, within so many
+    /// messages.
+    Closing(usize),
     /// Nothing more is read.
     Ended,
 }
@@ -105,9 +109,12 @@ impl BagSource {
     }
 
     fn read_one(&mut self) {
-        if self.state == State::Closing && self.pairing.is_empty() {
-            self.state = State::Ended;
-            return;
+        if let State::Closing(left) = &mut self.state {
+            if *left == 0 || self.pairing.is_empty() {
+                self.state = State::Ended;
+                return;
+            }
+            *left -= 1;
         }
         match self.messages.next() {
             Some(StorageItem::Message(message)) => self.take_in(message),
@@ -147,7 +154,10 @@ impl BagSource {
                 let reason = not_later_reason(name, color.stamp, last);
                 self.skip(Some(color.stamp), reason);
             }
-            Verdict::Done => self.state = State::Closing,
+            Verdict::Done => {
+                self.pairing.close();
+                self.state = State::Closing(CLOSING_MESSAGES);
+            }
         }
         Ok(())
     }

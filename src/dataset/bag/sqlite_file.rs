@@ -109,6 +109,10 @@ impl StorageFile for SqliteFile {
         Ok(data.ok().map(|data| Message { topic: 0, data }))
     }
 
+    fn is_indexed(&self) -> bool {
+        true
+    }
+
     fn times(&self) -> Result<Times> {
         let connection = self.connect()?;
         let topics = self.topic_ids(&connection)?;

@@ -68,6 +68,9 @@ pub trait StorageFile: Send + Sync {
         }))
     }
 
+    /// Returns whether the messages of a topic are found without reading all others.
+    fn is_indexed(&self) -> bool;
+
     /// Returns when the messages of all topics were recorded.
     fn times(&self) -> Result<Times>;
 }
@@ -141,6 +144,11 @@ impl Bag {
             Ok(messages) => messages,
             Err(error) => Box::new(std::iter::once(StorageItem::Damage(error.to_string()))),
         }))
+    }
+
+    /// Returns whether the messages of a topic are found without reading all others.
+    pub fn is_indexed(&self) -> bool {
+        self.files.iter().all(|file| file.is_indexed())
     }
 
     /// Returns the first message of a topic, if it can be read.

@@ -51,15 +51,25 @@ impl Survey {
         for topic in bag.topics.iter().filter(readable) {
             survey.look_at(bag, topic);
         }
-        let fixed = bag.messages(vec!["/tf_static".to_owned()]);
-        for item in fixed.take(MAX_STATIC_MESSAGES) {
+        survey.collect_fixed_transforms(bag);
+        survey
+    }
+
+    /// Takes in all fixed transforms, or the first message of them where finding all would mean
+    /// reading the whole bag.
+    fn collect_fixed_transforms(&mut self, bag: &Bag) {
+        const TOPIC: &str = "/tf_static";
+        let most = if bag.is_indexed() { MAX_STATIC_MESSAGES } else { 1 };
+        if bag.topic(TOPIC).is_none() {
+            return;
+        }
+        for item in bag.messages(vec![TOPIC.to_owned()]).take(most) {
             if let StorageItem::Message(message) = item
                 && let Ok(message) = cdr::decode::<TfMessage>(&message.data)
             {
-                survey.tf.insert(message, true);
+                self.tf.insert(message, true);
             }
         }
-        survey
     }
 
     fn look_at(&mut self, bag: &Bag, topic: &Topic) {
