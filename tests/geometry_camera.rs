@@ -125,7 +125,8 @@ proptest! {
 
     #[test]
     fn no_input_gives_a_pixel_or_ray_that_is_not_a_number(
-        distortion in distortion(), p in any::<[f64; 3]>(), pixel in any::<[f64; 2]>(),
+        distortion in distortion(), p in prop::array::uniform3(prop::num::f64::ANY),
+        pixel in prop::array::uniform2(prop::num::f64::ANY),
     ) {
         let camera = camera(distortion);
         if let Some(pixel) = camera.project(&Point3::from(p)) {
