@@ -226,3 +226,12 @@ fn models_are_known_by_the_names_of_ros() {
         }
     }
 }
+
+#[test]
+fn a_steep_lens_has_rays_far_outside_its_image() {
+    // Found by the property above: Newton from the distorted point, 40 out, does not arrive.
+    let camera = camera(Distortion::PlumbBob([0.2624, -0.9531, -0.0054, 0.0026, 1.1633]));
+    let point = Point3::new(1.717465425417833, 0.0, 1.0);
+    let ray = camera.ray(&camera.project(&point).unwrap()).unwrap();
+    assert!((ray - point.coords).norm() < 1e-7, "{ray}");
+}
