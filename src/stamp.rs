@@ -68,7 +68,7 @@ impl FromStr for Stamp {
         let invalid = || ParseStampError(text.to_owned());
         if text.contains(['e', 'E']) {
             let secs: f64 =
-                text.parse().ok().filter(|s: &f64| s.is_finite()).ok_or_else(invalid)?;
+                text.parse().ok().filter(|s: &f64| s.abs() < 9e9).ok_or_else(invalid)?;
             return Ok(Self::from_secs(secs));
         }
         let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));

@@ -125,7 +125,8 @@ proptest! {
 
     #[test]
     fn no_input_gives_a_pixel_or_ray_that_is_not_a_number(
-        distortion in distortion(), p in any::<[f64; 3]>(), pixel in any::<[f64; 2]>(),
+        distortion in distortion(), p in prop::array::uniform3(prop::num::f64::ANY),
+        pixel in prop::array::uniform2(prop::num::f64::ANY),
     ) {
         let camera = camera(distortion);
         if let Some(pixel) = camera.project(&Point3::from(p)) {
@@ -224,4 +225,13 @@ fn models_are_known_by_the_names_of_ros() {
             (found, expected) => panic!("{name} {coefficients:?}: {found:?}, not {expected:?}"),
         }
     }
+}
+
+#[test]
+fn a_steep_lens_has_rays_far_outside_its_image() {
+    // Found by the property above: Newton from the distorted point, 40 out, does not arrive.
+    let camera = camera(Distortion::PlumbBob([0.2624, -0.9531, -0.0054, 0.0026, 1.1633]));
+    let point = Point3::new(1.717465425417833, 0.0, 1.0);
+    let ray = camera.ray(&camera.project(&point).unwrap()).unwrap();
+    assert!((ray - point.coords).norm() < 1e-7, "{ray}");
 }

@@ -1,7 +1,5 @@
 //! Alignment of points, robust kernels, stamps and trajectories.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
-
 use nalgebra::{Point3, UnitQuaternion, Vector3};
 use proptest::prelude::*;
 use recon_node::geometry::robust::{Kernel, mad_sigma};
@@ -104,9 +102,9 @@ proptest! {
 
     #[test]
     fn any_numbers_give_a_finite_transform_or_an_error(
-        source in prop::collection::vec(any::<[f64; 3]>(), 0..6),
-        destination in prop::collection::vec(any::<[f64; 3]>(), 0..6),
-        weights in prop::option::of(prop::collection::vec(any::<f64>(), 0..6)),
+        source in prop::collection::vec(prop::array::uniform3(prop::num::f64::ANY), 0..6),
+        destination in prop::collection::vec(prop::array::uniform3(prop::num::f64::ANY), 0..6),
+        weights in prop::option::of(prop::collection::vec(prop::num::f64::ANY, 0..6)),
     ) {
         let source: Vec<_> = source.into_iter().map(Point3::from).collect();
         let destination: Vec<_> = destination.into_iter().map(Point3::from).collect();
@@ -130,7 +128,7 @@ proptest! {
     }
 
     #[test]
-    fn kernels_never_give_nan(residual: f64, threshold in 1e-6..1e6_f64) {
+    fn kernels_never_give_nan(residual in prop::num::f64::ANY, threshold in 1e-6..1e6_f64) {
         for kernel in kernels(threshold) {
             let (weight, cost) = (kernel.weight(residual), kernel.cost(residual));
             prop_assert!((0.0..=1.0).contains(&weight), "{kernel:?} {residual} {weight}");
@@ -139,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn the_spread_of_the_bulk_ignores_what_is_no_number(values in prop::collection::vec(any::<f32>(), 0..40)) {
+    fn the_spread_of_the_bulk_ignores_what_is_no_number(values in prop::collection::vec(prop::num::f32::ANY, 0..40)) {
         let mut finite: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).map(f32::abs).collect();
         finite.sort_unstable_by(f32::total_cmp);
         let expected = finite.get(finite.len() / 2).map(|m| 1.4826 * m).filter(|s| s.is_finite());
@@ -187,7 +185,9 @@ fn kernels(threshold: f64) -> [Kernel; 4] {
 }
 
 /// What is wrong, the source, and the destination.
-fn degenerate_sets() -> Vec<(&'static str, Vec<Point3<f64>>, Vec<Point3<f64>>)> {
+type Degenerate = (&'static str, Vec<Point3<f64>>, Vec<Point3<f64>>);
+
+fn degenerate_sets() -> Vec<Degenerate> {
     let corners = vec![Point3::origin(), Point3::new(1.0, 0.0, 0.0), Point3::new(0.0, 1.0, 0.0)];
     let with = |index: usize, value: f64| {
         let mut points = corners.clone();

@@ -132,7 +132,7 @@ proptest! {
     #[test]
     fn se3_log_undoes_exp(x in tangent6()) {
         let difference = differ(se3::log(&se3::exp(&x)), x);
-        prop_assert!(difference < 1e-8, "{difference} {}", se3::log(&se3::exp(&x)));
+        prop_assert!(difference < 1e-9, "{difference} {}", se3::log(&se3::exp(&x)));
     }
 
     #[test]

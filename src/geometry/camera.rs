@@ -47,6 +47,9 @@ impl Camera {
         check_positive("height", f64::from(height))?;
         check_finite("cx", intrinsics.cx)?;
         check_finite("cy", intrinsics.cy)?;
+        for &coefficient in distortion.coefficients() {
+            check_finite("distortion", coefficient)?;
+        }
         let max_radius = distortion.max_radius();
         Ok(Self { intrinsics, distortion, width, height, max_radius })
     }

@@ -80,9 +80,45 @@ impl Distortion {
     /// model's valid disc (radius `max_radius`) lands on `distorted`.
     pub fn undistort(&self, distorted: &Vector2<f64>, max_radius: f64) -> Option<Vector2<f64>> {
         if let Self::None = self {
-            return Some(*distorted);
+            return (distorted.norm() <= max_radius).then_some(*distorted);
         }
-        let mut guess = self.first_guess(distorted);
+        self.undistort_from(self.first_guess(distorted), distorted, max_radius).or_else(|| {
+            let guess = self.radial_guess(distorted, max_radius)?;
+            self.undistort_from(guess, distorted, max_radius)
+        })
+    }
+
+    /// Returns the radius of undistorted coordinates (tangent of the angle from the axis) up to
+    /// which the radial part still grows; beyond it a polynomial folds back into the image.
+    pub fn max_radius(&self) -> f64 {
+        const STEP: f64 = 0.005;
+        const LIMIT: f64 = 20.0;
+        let mut radius = 0.0;
+        while radius < LIMIT {
+            if self.radial(radius + STEP) <= self.radial(radius) {
+                return radius;
+            }
+            radius += STEP;
+        }
+        LIMIT
+    }
+
+    /// Returns the coefficients, none for a pinhole.
+    pub fn coefficients(&self) -> &[f64] {
+        match self {
+            Self::None => &[],
+            Self::PlumbBob(k) => k,
+            Self::RationalPolynomial(k) => k,
+            Self::Equidistant(k) => k,
+        }
+    }
+
+    fn undistort_from(
+        &self,
+        mut guess: Vector2<f64>,
+        distorted: &Vector2<f64>,
+        max_radius: f64,
+    ) -> Option<Vector2<f64>> {
         for _ in 0..30 {
             let error = self.distort(&guess) - distorted;
             if error.norm_squared() < 1e-24 {
@@ -92,27 +128,30 @@ impl Distortion {
             guess -= step * (0.5 / step.norm()).min(1.0);
         }
         let error = (self.distort(&guess) - distorted).norm();
-        (error < 1e-9 && guess.norm() <= max_radius).then_some(guess)
+        // Far out a pixel's coordinates are large, and so is what rounding leaves of them.
+        let tolerance = 1e-9 * (1.0 + distorted.norm());
+        (error < tolerance && guess.norm() <= max_radius).then_some(guess)
     }
 
-    /// Returns the radius of undistorted coordinates (tangent of the angle from the axis) up to
-    /// which the radial part still grows; beyond it a polynomial folds back into the image.
-    pub fn max_radius(&self) -> f64 {
-        const STEP: f64 = 0.005;
-        const LIMIT: f64 = 20.0;
-        let radial = |r: f64| match self {
-            Self::None => r,
-            Self::Equidistant(k) => r * equidistant_factor(k, r),
-            _ => r * radial_factor(&self.polynomial(), r * r),
-        };
-        let mut radius = 0.0;
-        while radius < LIMIT {
-            if radial(radius + STEP) <= radial(radius) {
-                return radius;
-            }
-            radius += STEP;
+    /// The radius that a point keeps without the tangential part.
+    fn radial(&self, radius: f64) -> f64 {
+        match self {
+            Self::None => radius,
+            Self::Equidistant(k) => radius * equidistant_factor(k, radius),
+            _ => radius * radial_factor(&self.polynomial(), radius * radius),
         }
-        LIMIT
+    }
+
+    /// A start for steep lenses, where Newton from the distorted point itself starts too far out:
+    /// the radius by halving the disc in which the radial part grows.
+    fn radial_guess(&self, distorted: &Vector2<f64>, max_radius: f64) -> Option<Vector2<f64>> {
+        let wanted = distorted.norm();
+        let (mut low, mut high) = (0.0, max_radius);
+        for _ in 0..40 {
+            let middle = 0.5 * (low + high);
+            if self.radial(middle) < wanted { low = middle } else { high = middle }
+        }
+        (wanted.is_finite() && wanted > 0.0).then(|| distorted * (low / wanted))
     }
 
     /// The fisheye compresses the whole half space into a disc, where Newton from the distorted

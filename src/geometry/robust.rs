@@ -30,9 +30,13 @@ impl Kernel {
         }
     }
 
-    /// Returns the cost `rho(r)`, which is `r²/2` near zero.
+    /// Returns the cost `rho(r)`, which is `r²/2` near zero; 0 for a residual that is not finite,
+    /// since it has no weight.
     pub fn cost(&self, residual: f64) -> f64 {
         let r = residual.abs();
+        if !r.is_finite() {
+            return 0.0;
+        }
         match *self {
             Kernel::Quadratic => 0.5 * r * r,
             Kernel::Huber(k) if r <= k => 0.5 * r * r,
@@ -44,14 +48,16 @@ impl Kernel {
     }
 }
 
-/// Returns the standard deviation of the bulk of `residuals` by their median absolute value
-/// (1.4826 × MAD about zero), or `None` without a finite residual. Reorders the slice.
+/// Returns the standard deviation of the bulk of the finite `residuals` by their median absolute
+/// value (1.4826 × MAD about zero), or `None` without a finite residual. Reorders the slice.
 pub fn mad_sigma(residuals: &mut [f32]) -> Option<f32> {
+    let mut finite = 0;
     for r in residuals.iter_mut() {
         *r = r.abs();
+        finite += usize::from(r.is_finite());
     }
-    let middle = residuals.len() / 2;
-    (!residuals.is_empty())
-        .then(|| 1.4826 * *residuals.select_nth_unstable_by(middle, f32::total_cmp).1)
+    // In the total order whatever is not finite comes last, behind the median of the rest.
+    (finite > 0)
+        .then(|| 1.4826 * *residuals.select_nth_unstable_by(finite / 2, f32::total_cmp).1)
         .filter(|sigma| sigma.is_finite())
 }

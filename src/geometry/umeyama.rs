@@ -20,38 +20,41 @@ pub struct Alignment {
 /// Returns the rigid transform `destination_from_source` of least weighted squared distance.
 ///
 /// # Errors
-/// [`GeometryError::Degenerate`] for fewer than three points of positive weight.
+/// [`GeometryError::Degenerate`] for fewer than three points of positive weight, or numbers that
+/// are not finite or whose squares are not.
 pub fn align_rigid(
     points_in_source: &[Point3<f64>],
     points_in_destination: &[Point3<f64>],
     weights: Option<&[f64]>,
 ) -> Result<Alignment, GeometryError> {
     let moments = Moments::of(points_in_source, points_in_destination, weights)?;
-    Ok(moments.alignment(points_in_source, points_in_destination, weights, false))
+    moments.alignment(points_in_source, points_in_destination, weights, false)
 }
 
 /// Returns the similarity `destination_from_source` of least weighted squared distance.
 ///
 /// # Errors
-/// [`GeometryError::Degenerate`] for fewer than three points of positive weight, or where the
-/// source points all coincide so that no scale can be seen.
+/// As [`align_rigid`]; also [`GeometryError::Degenerate`] where the points of either set coincide
+/// so that no scale can be seen.
 pub fn align_similarity(
     points_in_source: &[Point3<f64>],
     points_in_destination: &[Point3<f64>],
     weights: Option<&[f64]>,
 ) -> Result<Alignment, GeometryError> {
     let moments = Moments::of(points_in_source, points_in_destination, weights)?;
-    if moments.source_variance <= f64::EPSILON {
-        return Err(degenerate(points_in_source.len(), moments.covariance));
+    if moments.source_variance.min(moments.destination_variance) <= f64::EPSILON {
+        return Err(moments.degenerate());
     }
-    Ok(moments.alignment(points_in_source, points_in_destination, weights, true))
+    moments.alignment(points_in_source, points_in_destination, weights, true)
 }
 
-/// Weighted first and second moments of a set of correspondences.
+/// Weighted first and second moments of a set of correspondences, all finite.
 struct Moments {
+    count: usize,
     source_mean: Vector3<f64>,
     destination_mean: Vector3<f64>,
     source_variance: f64,
+    destination_variance: f64,
     /// Sum of `w (destination - mean) (source - mean)^T` over the sum of weights.
     covariance: Matrix3<f64>,
 }
@@ -62,26 +65,33 @@ impl Moments {
         destination: &[Point3<f64>],
         weights: Option<&[f64]>,
     ) -> Result<Self, GeometryError> {
-        let count = source.len().min(destination.len());
-        let weight = |i: usize| weights.map_or(1.0, |w| w[i].max(0.0));
-        let total: f64 = (0..count).map(weight).sum();
-        let used = (0..count).filter(|&i| weight(i) > 0.0).count();
-        if used < 3 || !total.is_finite() {
-            return Err(degenerate(used, Matrix3::zeros()));
+        let rows = || weighted(source, destination, weights);
+        let (count, total) = rows().fold((0, 0.0), |(n, sum), (_, _, w)| (n + 1, sum + w));
+        if count < 3 {
+            return Err(degenerate(count, [0.0; 3]));
         }
-        let mean = |points: &[Point3<f64>]| -> Vector3<f64> {
-            (0..count).map(|i| points[i].coords * weight(i)).sum::<Vector3<f64>>() / total
-        };
-        let (source_mean, destination_mean) = (mean(source), mean(destination));
+        let source_mean: Vector3<f64> = rows().map(|(p, _, w)| p * (w / total)).sum();
+        let destination_mean: Vector3<f64> = rows().map(|(_, q, w)| q * (w / total)).sum();
         let mut covariance = Matrix3::zeros();
-        let mut source_variance = 0.0;
-        for i in 0..count {
-            let from = source[i].coords - source_mean;
-            let to = destination[i].coords - destination_mean;
-            covariance += to * from.transpose() * (weight(i) / total);
-            source_variance += from.norm_squared() * weight(i) / total;
+        let (mut source_variance, mut destination_variance) = (0.0, 0.0);
+        for (p, q, w) in rows() {
+            let (from, to) = (p - source_mean, q - destination_mean);
+            covariance += to * from.transpose() * (w / total);
+            source_variance += from.norm_squared() * w / total;
+            destination_variance += to.norm_squared() * w / total;
         }
-        Ok(Self { source_mean, destination_mean, source_variance, covariance })
+        // The decomposition below would search for ever in numbers that are none.
+        if !(source_variance + destination_variance + covariance.abs().sum()).is_finite() {
+            return Err(degenerate(count, [0.0; 3]));
+        }
+        Ok(Self {
+            count,
+            source_mean,
+            destination_mean,
+            source_variance,
+            destination_variance,
+            covariance,
+        })
     }
 
     fn alignment(
@@ -90,49 +100,65 @@ impl Moments {
         destination: &[Point3<f64>],
         weights: Option<&[f64]>,
         with_scale: bool,
-    ) -> Alignment {
+    ) -> Result<Alignment, GeometryError> {
         let (rotation, singular_values, signed_trace) = nearest_rotation(&self.covariance);
         let scale = if with_scale { signed_trace / self.source_variance } else { 1.0 };
         let translation = self.destination_mean - rotation * self.source_mean * scale;
         let transform = Sim3 { rotation, translation, scale };
-        let rmse_m = weighted_rmse(&transform, source, destination, weights);
-        Alignment { transform, rmse_m, singular_values }
+        let rmse_m = weighted_rmse(&transform, weighted(source, destination, weights));
+        if scale > 0.0 && (translation.sum() + scale + rmse_m).is_finite() {
+            return Ok(Alignment { transform, rmse_m, singular_values });
+        }
+        Err(self.degenerate())
     }
+
+    fn degenerate(&self) -> GeometryError {
+        degenerate(self.count, nearest_rotation(&self.covariance).1)
+    }
+}
+
+/// The correspondences that count: source, destination, and a positive weight.
+fn weighted<'a>(
+    source: &'a [Point3<f64>],
+    destination: &'a [Point3<f64>],
+    weights: Option<&'a [f64]>,
+) -> impl Iterator<Item = (Vector3<f64>, Vector3<f64>, f64)> + 'a {
+    let weight = move |i: usize| weights.map_or(1.0, |w| w.get(i).copied().unwrap_or(0.0));
+    let pairs = source.iter().zip(destination).enumerate();
+    pairs.map(move |(i, (p, q))| (p.coords, q.coords, weight(i))).filter(|&(_, _, w)| w > 0.0)
 }
 
 /// The rotation that maximises `trace(R^T covariance)`, the singular values, and that trace.
 fn nearest_rotation(covariance: &Matrix3<f64>) -> (UnitQuaternion<f64>, [f64; 3], f64) {
-    let svd = covariance.svd(true, true);
+    // The decomposition squares what it is given; at unit size no square overflows or vanishes.
+    let size = covariance.amax();
+    if size < f64::MIN_POSITIVE {
+        return (UnitQuaternion::identity(), [0.0; 3], 0.0);
+    }
+    let svd = (covariance / size).svd(true, true);
     let (u, v_t) = (svd.u.unwrap_or_default(), svd.v_t.unwrap_or_default());
     let mut sign = Vector3::new(1.0, 1.0, 1.0);
     if (u * v_t).determinant() < 0.0 {
         sign.z = -1.0;
     }
     let rotation = u * Matrix3::from_diagonal(&sign) * v_t;
-    let d = svd.singular_values;
+    let d = svd.singular_values * size;
     (UnitQuaternion::from_matrix(&rotation), [d.x, d.y, d.z], d.dot(&sign))
 }
 
 fn weighted_rmse(
     transform: &Sim3,
-    source: &[Point3<f64>],
-    destination: &[Point3<f64>],
-    weights: Option<&[f64]>,
+    rows: impl Iterator<Item = (Vector3<f64>, Vector3<f64>, f64)>,
 ) -> f64 {
     let (mut sum, mut total) = (0.0, 0.0);
-    for (i, (from, to)) in source.iter().zip(destination).enumerate() {
-        let weight = weights.map_or(1.0, |w| w[i].max(0.0));
-        sum += weight * (transform.transform_point(from) - to).norm_squared();
+    for (p, q, weight) in rows {
+        sum += weight * (transform.transform_point(&p.into()).coords - q).norm_squared();
         total += weight;
     }
     (sum / total).sqrt()
 }
 
-fn degenerate(count: usize, covariance: Matrix3<f64>) -> GeometryError {
-    let d = covariance.singular_values();
-    GeometryError::Degenerate {
-        what: "aligning corresponding points needs three that do not coincide",
-        count,
-        singular_values: [d.x, d.y, d.z],
-    }
+fn degenerate(count: usize, singular_values: [f64; 3]) -> GeometryError {
+    let what = "aligning corresponding points needs three that are finite and do not coincide";
+    GeometryError::Degenerate { what, count, singular_values }
 }

@@ -3,6 +3,7 @@
 use image::{GenericImage, Rgb, RgbImage};
 use nalgebra::{Point3, Vector3};
 use plotters::prelude::*;
+use rayon::prelude::*;
 
 use super::canvas::{Area, Drawn, FONT, finish, px};
 use super::framing::{Room, View, bounds, sample};
@@ -66,7 +67,7 @@ fn colored_points(
         let frac = (room.height_m(p) - low) / (high - low).max(1e-6);
         height_color(frac)
     };
-    let points = cloud.points.iter().map(|p| p.cast::<f64>()).enumerate();
+    let points = cloud.points.par_iter().map(|p| p.cast::<f64>()).enumerate();
     points
         .filter(|(_, p)| p.iter().all(|c| c.is_finite()) && room.height_m(p) < room.ceiling_m)
         .map(|(i, p)| (p, cloud.colors.get(i).copied().unwrap_or_else(|| by_height(&p))))

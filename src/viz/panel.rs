@@ -27,7 +27,6 @@ pub(super) struct SpacePanel<'a> {
     pub(super) flipped: bool,
     pub(super) estimate: Pieces,
     pub(super) reference: Pieces,
-    pub(super) with_legend: bool,
 }
 
 impl SpacePanel<'_> {
@@ -53,30 +52,10 @@ impl SpacePanel<'_> {
             .x_labels(7)
             .y_labels(7)
             .draw()?;
-        let lines = [
-            ("reference", &self.reference, REFERENCE.stroke_width(px(4))),
-            ("estimate", &self.estimate, ESTIMATE.stroke_width(px(2))),
-        ];
-        for (name, pieces, style) in lines.into_iter().filter(|(_, pieces, _)| !pieces.is_empty()) {
-            let sample = move |(x, y)| PathElement::new([(x, y), (x + px(22) as i32, y)], style);
-            chart.draw_series(segments(pieces, style))?.label(name).legend(sample);
-        }
-        for (name, place, color) in [("start", self.first(), START), ("end", self.last(), END)] {
-            let dot = move |at| Circle::new(at, px(6), color.filled());
-            let mark = chart.draw_series(place.map(dot))?;
-            let sample = move |(x, y)| Circle::new((x + px(11) as i32, y), px(6), color.filled());
-            mark.label(name).legend(sample);
-        }
-        if self.with_legend {
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::UpperRight)
-                .background_style(WHITE.mix(0.85))
-                .border_style(GRID)
-                .margin(px(6))
-                .legend_area_size(px(30))
-                .label_font((FONT, px(15)).into_font().color(&TEXT))
-                .draw()?;
+        chart.draw_series(segments(&self.reference, REFERENCE.stroke_width(px(4))))?;
+        chart.draw_series(segments(&self.estimate, ESTIMATE.stroke_width(px(2))))?;
+        for (place, color) in [(self.first(), START), (self.last(), END)] {
+            chart.draw_series(place.map(|at| Circle::new(at, px(6), color.filled())))?;
         }
         Ok(())
     }
@@ -157,6 +136,34 @@ pub(super) fn draw_title(area: &Area, title: &str, details: &str) -> Drawn {
     let small = (FONT, px(16)).into_font().color(&TEXT);
     area.draw(&Text::new(title.to_owned(), (left, px(12) as i32), big))?;
     area.draw(&Text::new(details.to_owned(), (left, px(43) as i32), small))?;
+    Ok(())
+}
+
+/// Explains the lines and dots, in one row that ends at the right edge.
+pub(super) fn draw_legend(area: &Area, with_reference: bool) -> Drawn {
+    const STEP: i32 = 108;
+    let entries = [
+        ("reference", REFERENCE, 4),
+        ("estimate", ESTIMATE, 2),
+        ("start", START, 0),
+        ("end", END, 0),
+    ];
+    let shown = &entries[usize::from(!with_reference)..];
+    let scale = px(1) as i32;
+    let mut x = area.dim_in_pixel().0 as i32 - scale * STEP * shown.len() as i32;
+    let y = scale * 24;
+    for &(name, color, width) in shown {
+        let right = x + scale * 24;
+        match width {
+            0 => area.draw(&Circle::new((right - scale * 8, y), px(6), color.filled()))?,
+            _ => {
+                area.draw(&PathElement::new([(x, y), (right, y)], color.stroke_width(px(width))))?
+            }
+        }
+        let style = (FONT, px(16)).into_font().color(&TEXT);
+        area.draw(&Text::new(name, (right + scale * 6, y - scale * 9), style))?;
+        x += scale * STEP;
+    }
     Ok(())
 }
 

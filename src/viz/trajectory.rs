@@ -4,7 +4,7 @@ use image::{Rgb, RgbImage};
 use nalgebra::{Point3, Vector3};
 
 use super::canvas::{Area, Drawn, finish, px};
-use super::panel::{Pieces, SpacePanel, draw_over_time, draw_title};
+use super::panel::{Pieces, SpacePanel, draw_legend, draw_over_time, draw_title};
 use super::upright::upright_direction;
 use crate::error::Result;
 use crate::evaluation::TrajectoryEvaluation;
@@ -39,6 +39,7 @@ fn draw(
     compared: Option<(&Trajectory, &TrajectoryEvaluation)>,
 ) -> Drawn {
     let (top, rest) = area.split_vertically(px(TITLE));
+    draw_legend(&top, compared.is_some())?;
     let views = Views::of(estimate, compared);
     let Some((_, evaluation)) = compared else {
         let details =
@@ -116,7 +117,6 @@ impl Views {
             flipped: self.up[axes[1]] < -0.5,
             estimate: flat(&self.estimate),
             reference: flat(&self.reference),
-            with_legend: caption == "Plan",
         }
     }
 
