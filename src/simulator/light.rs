@@ -13,7 +13,7 @@ use super::shape::Shape;
 use super::texture::{Light, blend};
 
 /// Distance of the samples of illumination in metres; between them it is interpolated.
-const SPACING_M: f64 = 0.12;
+const SPACING_M: f64 = 0.15;
 const MAX_SAMPLES: usize = 64;
 /// How far a point looks for what shades it from the light that comes from everywhere.
 const AMBIENT_REACH_M: f32 = 0.8;
@@ -149,7 +149,7 @@ mod tests {
         let scene = Scene::new()
             .room([4.0, 4.0, 2.8], grey, grey, grey)
             .cuboid([1.0, 0.0, 0.5], [0.8, 0.8, 0.4], 0.0, grey)
-            .lamp(lamp, [1.0; 3]);
+            .lamp(lamp, [4.0; 3]);
         let world = World { scene: &scene, obstacles: Obstacle::all(&scene) };
         let floor = scene.surfaces.iter().find(|s| s.shape.normal([0.5; 2]).z > 0.9).unwrap();
         let at = |x: f64| world.illumination(floor, [0.5 + x / 4.0, 0.5])[0];

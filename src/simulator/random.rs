@@ -64,33 +64,35 @@ static CORNERS: LazyLock<Vec<f32>> =
     LazyLock::new(|| (0..(SIDE * SIDE) as u64).map(|i| unit(hash(i)) * 2.0 - 1.0).collect());
 const SIDE: usize = 256;
 
-/// Returns smooth noise in -1..1 at `(x, y)`, in cells (0 or more), that repeats after `period`
-/// cells, powers of two.
-fn value_noise(seed: u64, x: f32, y: f32, period: [i32; 2]) -> f32 {
-    let corners: &[f32] = &CORNERS;
-    let (x0, y0) = (x as i32 as usize, y as i32 as usize);
-    let (sx, sy) = (ease(x - x0 as f32), ease(y - y0 as f32));
-    let (mask_x, mask_y) = (period[0] as usize - 1, period[1] as usize - 1);
-    let column = |x: usize| ((x & mask_x) + seed as usize) % SIDE;
-    let row = |y: usize| ((y & mask_y) + (seed >> 32) as usize) % SIDE * SIDE;
-    let ((left, right), (top, bottom)) = ((column(x0), column(x0 + 1)), (row(y0), row(y0 + 1)));
-    let above = mix(corners[top + left], corners[top + right], sx);
-    let below = mix(corners[bottom + left], corners[bottom + right], sx);
-    mix(above, below, sy)
-}
-
 /// Returns fractal noise of about -1..1 at `(u, v)` in 0..1: the coarsest of `octaves` has
-/// `cells` cells (powers of two), each finer one twice as many and about two thirds of the strength. It tiles.
+/// `cells` cells (powers of two), each finer one twice as many and about two thirds of the
+/// strength. It tiles.
 pub(super) fn fractal(seed: u64, [u, v]: [f32; 2], cells: [i32; 2], octaves: u32) -> f32 {
+    let corners: &[f32] = &CORNERS;
     let (mut sum, mut strength, mut total) = (0.0, 1.0, 0.0);
     for octave in 0..octaves {
         let period = [cells[0] << octave, cells[1] << octave];
-        let (x, y) = (u * period[0] as f32, v * period[1] as f32);
-        sum += strength * value_noise(derive(seed, u64::from(octave)), x, y, period);
+        let place = seed.rotate_left(7 * octave);
+        let at = [u * period[0] as f32, v * period[1] as f32];
+        sum += strength * value_noise(corners, place, at, period);
         total += strength * strength;
         strength *= 0.68;
     }
     sum / f32::sqrt(total)
+}
+
+/// Smooth noise in -1..1 at a point in cells (0 or more) that repeats after `period` cells.
+#[inline]
+fn value_noise(corners: &[f32], place: u64, [x, y]: [f32; 2], period: [i32; 2]) -> f32 {
+    let (x0, y0) = (x as i32, y as i32);
+    let (sx, sy) = (ease(x - x0 as f32), ease(y - y0 as f32));
+    let (shift_x, shift_y) = (place as i32, (place >> 32) as i32);
+    let column = |x: i32| ((x & (period[0] - 1)).wrapping_add(shift_x) & 255) as usize;
+    let row = |y: i32| (((y & (period[1] - 1)).wrapping_add(shift_y) & 255) << 8) as usize;
+    let ((left, right), (top, bottom)) = ((column(x0), column(x0 + 1)), (row(y0), row(y0 + 1)));
+    let above = mix(corners[top + left], corners[top + right], sx);
+    let below = mix(corners[bottom + left], corners[bottom + right], sx);
+    mix(above, below, sy)
 }
 
 /// Returns the value at share `t` between `a` (0) and `b` (1).

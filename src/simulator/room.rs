@@ -170,7 +170,7 @@ fn books(mut scene: Scene) -> Scene {
         while x < end {
             let random = |part: u64| f64::from(unit(hash(number * 8 + part)));
             let (wide, deep, high) =
-                (0.03 + 0.05 * random(0), 0.17 + 0.06 * random(1), 0.24 + 0.14 * random(2));
+                (0.035 + 0.06 * random(0), 0.17 + 0.06 * random(1), 0.24 + 0.14 * random(2));
             let base = COLORS[(random(3) * 6.99) as usize];
             let spine = Material::fitted(Pattern::Spine, base, [0.86, 0.76, 0.45]).with_texels(128);
             let y = NORTH - 0.02 - deep / 2.0;

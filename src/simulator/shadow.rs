@@ -101,7 +101,7 @@ mod tests {
                 let obstacle = Obstacle::all(scene)[0];
                 assert_eq!(obstacle.blocks(&start.into(), &path.into()), expected, "{start:?}");
                 assert!(
-                    obstacle.is_near(&start.into(), 1.6) && !obstacle.is_near(&start.into(), 1.0)
+                    obstacle.is_near(&start.into(), 1.7) && !obstacle.is_near(&start.into(), 1.2)
                 );
             }
         }
