@@ -84,7 +84,11 @@ fn exact_depth_lies_on_the_surface() {
         let depth = simulator.true_depth(index).unwrap();
         let points = unprojected(&depth, simulator.camera(), &simulator.true_pose(index));
         assert_eq!(points.len(), 160 * 120, "a closed room has a surface at every pixel");
-        let worst = points.iter().step_by(13).map(|p| simulator.distance_to_surface_m(p)).fold(0.0, f64::max);
+        let worst = points
+            .iter()
+            .step_by(13)
+            .map(|p| simulator.distance_to_surface_m(p))
+            .fold(0.0, f64::max);
         assert!(worst < 1e-3, "frame {index}: {worst} m");
     }
 }
