@@ -7,7 +7,7 @@ use nalgebra::{Matrix3, Vector3};
 use rayon::prelude::*;
 
 use super::config::SimulatorConfig;
-use super::random::{derive, gaussian_pair, hash};
+use super::random::{derive, normals};
 use super::texture::Light;
 use crate::geometry::{Camera, Se3};
 
@@ -60,17 +60,21 @@ impl Motion {
 /// Writes the light behind the lens to `blurred`.
 pub(super) fn blur(light: &[Light], width: usize, blurred: &mut [Light]) {
     let height = light.len() / width;
+    let row = |y: usize| &light[y * width..(y + 1) * width];
     blurred.par_chunks_mut(width).enumerate().for_each(|(y, out)| {
-        let row = |y: usize| &light[y * width..(y + 1) * width];
-        let (above, here, below) = (row(y.saturating_sub(1)), row(y), row((y + 1).min(height - 1)));
-        let column = |x: usize| weighted(above[x], here[x], below[x]);
-        let (mut left, mut middle) = (column(0), column(0));
-        for (x, pixel) in out.iter_mut().enumerate() {
-            let right = column((x + 1).min(width - 1));
-            *pixel = weighted(left, middle, right);
-            (left, middle) = (middle, right);
-        }
+        blur_row([row(y.saturating_sub(1)), row(y), row((y + 1).min(height - 1))], out);
     });
+}
+
+fn blur_row([above, here, below]: [&[Light]; 3], out: &mut [Light]) {
+    let column = |x: usize| weighted(above[x], here[x], below[x]);
+    let (mut left, mut middle) = (column(0), column(0));
+    let last = out.len() - 1;
+    for (x, pixel) in out.iter_mut().enumerate() {
+        let right = column((x + 1).min(last));
+        *pixel = weighted(left, middle, right);
+        (left, middle) = (middle, right);
+    }
 }
 
 #[inline]
@@ -95,19 +99,25 @@ impl Exposure<'_> {
         let (width, height) = (self.config.width as usize, self.config.height as usize);
         let image = Grid { light, width, height };
         let mut bytes = vec![0; width * height * 3];
-        bytes.par_chunks_mut(width * 3).enumerate().for_each(|(y, row)| {
-            for (x, block) in (0..).step_by(BLOCK).zip(row.chunks_mut(3 * BLOCK)) {
-                let middle = (x + block.len() / 6, y);
-                let travel = self.travel(middle, inverse_depth[y * width + middle.0]);
-                let mut seen = [[0.0; 4]; BLOCK];
-                image.average_along(travel, (x, y), &mut seen[..block.len() / 3]);
-                for (i, (pixel, light)) in block.chunks_exact_mut(3).zip(seen).enumerate() {
-                    let factor = self.gain * self.vignetting(&image, x + i, y);
-                    pixel.copy_from_slice(&self.displayed(light, factor, y * width + x + i));
-                }
-            }
-        });
+        let rows = bytes.par_chunks_mut(width * 3).zip(inverse_depth.par_chunks(width));
+        rows.enumerate().for_each(|(y, (row, depths))| self.develop_row(&image, y, depths, row));
         bytes
+    }
+
+    fn develop_row(&self, image: &Grid, y: usize, inverse_depth: &[f32], row: &mut [u8]) {
+        let noise = normals(derive(self.seed, y as u64), 4 * image.width);
+        let blocks = row.chunks_mut(3 * BLOCK).zip(noise.chunks(4 * BLOCK));
+        for (x, (block, noise)) in (0..).step_by(BLOCK).zip(blocks) {
+            let middle = x + block.len() / 6;
+            let travel = self.travel((middle, y), inverse_depth[middle]);
+            let factor = self.gain * self.vignetting(image, middle, y);
+            let mut seen = [[0.0; 4]; BLOCK];
+            image.average_along(travel, (x, y), &mut seen[..block.len() / 3]);
+            let pixels = block.chunks_exact_mut(3).zip(noise.chunks_exact(4));
+            for ((pixel, noise), light) in pixels.zip(seen) {
+                pixel.copy_from_slice(&self.displayed(light, factor, noise)[..3]);
+            }
+        }
     }
 
     fn travel(&self, (x, y): (usize, usize), inverse_depth: f32) -> [f32; 2] {
@@ -125,14 +135,11 @@ impl Exposure<'_> {
     }
 
     #[inline]
-    fn displayed(&self, light: Light, factor: f32, index: usize) -> [u8; 3] {
-        let bits = hash(self.seed ^ index as u64);
-        let ([r, g], [b, _]) = (gaussian_pair(bits), gaussian_pair(hash(bits)));
-        let noise = [r, g, b];
-        std::array::from_fn(|c| {
-            let display = 255.0 * (light[c] * factor).sqrt();
-            (display + self.config.color_noise_levels * noise[c] + 0.5) as u8
-        })
+    fn displayed(&self, light: Light, factor: f32, noise: &[f32]) -> [u8; 4] {
+        let display: Light = std::array::from_fn(|c| {
+            255.0 * (light[c] * factor).sqrt() + self.config.color_noise_levels * noise[c] + 0.5
+        });
+        display.map(|value| value as u8)
     }
 }
 

@@ -64,9 +64,9 @@ impl Material {
         Self { pattern, base, accent, tile_m: Some(1.024), glow: 0.0, texels: 512 }
     }
 
-    /// Returns a material whose drawing fits the surface once.
+    /// Returns a material whose drawing fits the surface once, with 256 texels along each side.
     pub fn fitted(pattern: Pattern, base: Rgb, accent: Rgb) -> Self {
-        Self { tile_m: None, ..Self::tiled(pattern, base, accent) }
+        Self { tile_m: None, texels: 256, ..Self::tiled(pattern, base, accent) }
     }
 
     /// Returns this material at another size: it repeats after `tile_m` metres.
@@ -130,7 +130,7 @@ impl Brush {
     }
 
     fn plaster(&self) -> Rgb {
-        let relief = 0.09 * self.noise(1, [8, 8], 7);
+        let relief = 0.09 * self.noise(1, [8, 8], 6);
         let stain = smooth(0.5, 1.2, self.noise(2, [8, 8], 4));
         scale(self.between(0.6 * stain), 1.0 + relief)
     }
@@ -150,7 +150,7 @@ impl Brush {
         let flower = wave(u, 8.0) * wave(v, 6.0) + 0.4 * wave(u + v, 12.0) + warp;
         let stem = wave(u + 0.03 * wave(v, 3.0), 16.0);
         let print = smooth(0.25, 0.4, flower) + 0.35 * smooth(0.8, 0.9, stem);
-        scale(self.between(0.75 * print), 1.0 + 0.08 * self.noise(2, [16, 16], 6))
+        scale(self.between(0.75 * print), 1.0 + 0.08 * self.noise(2, [16, 16], 5))
     }
 
     fn planks(&self) -> Rgb {
@@ -206,9 +206,9 @@ impl Brush {
             smooth(0.0, 0.006, v - height - rough * self.noise(part, [4, 1], 6))
         };
         let sky =
-            blend(self.accent, [0.93, 0.88, 0.80], smooth(-0.5, 0.9, self.noise(1, [4, 4], 6)));
+            blend(self.accent, [0.93, 0.88, 0.80], smooth(-0.5, 0.9, self.noise(1, [4, 4], 5)));
         let far = scale(self.accent, 0.62 + 0.2 * self.noise(2, [16, 16], 5));
-        let near = scale(self.base, 0.75 + 0.35 * self.noise(3, [16, 16], 6));
+        let near = scale(self.base, 0.75 + 0.35 * self.noise(3, [16, 16], 5));
         let hills = blend(blend(sky, far, ridge(4, 0.45, 0.08)), near, ridge(5, 0.68, 0.07));
         let stroke = 1.0 + 0.12 * self.noise(6, [32, 16], 3);
         scale(hills, stroke)
@@ -249,7 +249,7 @@ impl Brush {
         let tape = 1.0 - smooth(0.07, 0.075, (v - 0.5).abs());
         let label = smooth(0.0, 0.01, (0.16 - (u - 0.28).abs()).min(0.12 - (v - 0.24).abs()));
         let print = self.text(40.0, 0.14, 0.34) * label;
-        let board = scale(self.base, 1.0 + flute + 0.14 * self.noise(1, [4, 4], 6));
+        let board = scale(self.base, 1.0 + flute + 0.14 * self.noise(1, [4, 4], 5));
         let taped = blend(board, self.accent, 0.6 * tape);
         blend(blend(taped, [0.88, 0.87, 0.83], label), [0.1, 0.1, 0.12], print)
     }
@@ -261,7 +261,7 @@ impl Brush {
     }
 
     fn marble(&self) -> Rgb {
-        let bend = self.noise(1, [4, 4], 6);
+        let bend = self.noise(1, [4, 4], 5);
         let vein = (std::f32::consts::TAU * (5.0 * self.uv[0] + 1.2 * bend)).sin();
         scale(self.between(smooth(0.2, 0.7, vein)), 1.0 + 0.10 * self.noise(2, [16, 16], 5))
     }

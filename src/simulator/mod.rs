@@ -15,6 +15,7 @@ mod random;
 mod render;
 mod room;
 mod scene;
+mod shadow;
 mod shape;
 mod survey;
 mod texture;

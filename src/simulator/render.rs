@@ -3,6 +3,7 @@
 //! Every row is drawn by itself, so the result does not depend on how rows are shared out.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use nalgebra::Vector3;
 use rayon::prelude::*;
@@ -21,9 +22,16 @@ const ANISOTROPY: f32 = 2.5;
 /// Pixels that are coloured together.
 const BLOCK: usize = 8;
 
-/// A scene made ready to be drawn: textures and illumination are baked.
+/// A scene made ready to be drawn.
 pub(super) struct Renderer {
     scene: Scene,
+    seed: u64,
+    /// Baked when light is drawn first: depth does without.
+    paint: OnceLock<Paint>,
+}
+
+/// Textures of the materials and illumination of the surfaces.
+struct Paint {
     textures: Vec<Texture>,
     lightmaps: Vec<Lightmap>,
     /// How often the texture repeats along each side of each surface.
@@ -53,21 +61,14 @@ impl Picture {
 /// One surface in the current image.
 struct Visible {
     index: usize,
+    material: usize,
     rows: Range<usize>,
     projected: Projected,
 }
 
 impl Renderer {
     pub(super) fn new(scene: Scene, seed: u64) -> Self {
-        let textures =
-            (0u64..).zip(&scene.materials).map(|(i, m)| m.texture(derive(seed, i))).collect();
-        let lightmaps = Lightmap::bake_all(&scene, derive(seed, u64::MAX));
-        let repeats = scene.surfaces.iter().map(|surface| {
-            let size_m = surface.shape.size_m();
-            let tile_m = scene.materials[surface.material].tile_m;
-            size_m.map(|metres| tile_m.map_or(1.0, |tile_m| metres as f32 / tile_m))
-        });
-        Self { repeats: repeats.collect(), textures, lightmaps, scene }
+        Self { scene, seed, paint: OnceLock::new() }
     }
 
     pub(super) fn scene(&self) -> &Scene {
@@ -80,6 +81,7 @@ impl Renderer {
         let width = camera.width() as usize;
         picture.resize(width * camera.height() as usize);
         let view = View { camera, world_from_camera, visible: &visible };
+        let paint = self.paint.get_or_init(|| Paint::bake(&self.scene, self.seed));
         picture
             .inverse_depth
             .par_chunks_mut(width)
@@ -88,7 +90,7 @@ impl Renderer {
             .enumerate()
             .for_each(|(y, ((inverse_depth, surface), light))| {
                 view.cover_row(y, inverse_depth, surface);
-                self.shade_row(&view, y, (inverse_depth, surface), light);
+                paint.shade_row(&view, y, (inverse_depth, surface), light);
             });
     }
 
@@ -112,9 +114,26 @@ impl Renderer {
             .filter_map(|(index, surface)| {
                 let projected = Projected::new(&surface.shape, &camera_from_world, camera)?;
                 let rows = projected.rows(height);
-                (!rows.is_empty()).then_some(Visible { index, rows, projected })
+                let material = surface.material;
+                (!rows.is_empty()).then_some(Visible { index, material, rows, projected })
             })
             .collect()
+    }
+}
+
+impl Paint {
+    fn bake(scene: &Scene, seed: u64) -> Self {
+        let textures = (0u64..).zip(&scene.materials);
+        let repeats = scene.surfaces.iter().map(|surface| {
+            let size_m = surface.shape.size_m();
+            let tile_m = scene.materials[surface.material].tile_m;
+            size_m.map(|metres| tile_m.map_or(1.0, |tile_m| metres as f32 / tile_m))
+        });
+        Self {
+            repeats: repeats.collect(),
+            textures: textures.map(|(i, m)| m.texture(derive(seed, i))).collect(),
+            lightmaps: Lightmap::bake_all(scene, derive(seed, u64::MAX)),
+        }
     }
 
     /// Fills a row with light, one run of pixels of the same surface after the other.
@@ -129,7 +148,7 @@ impl Renderer {
                 pixels.fill([0.0; 4]);
                 continue;
             };
-            let shader = self.shader(visible.index);
+            let shader = self.shader(visible);
             let row = Run { y: y as f32, first: columns.start, depth: &inverse_depth[columns] };
             match &visible.projected {
                 Projected::Rectangle(rectangle) => shader.rectangle(rectangle, &row, pixels),
@@ -138,11 +157,11 @@ impl Renderer {
         }
     }
 
-    fn shader(&self, surface: usize) -> Shader<'_> {
-        let texture = &self.textures[self.scene.surfaces[surface].material];
-        let texels = self.repeats[surface].map(|repeats| repeats * texture.size() as f32);
-        let lightmap = &self.lightmaps[surface];
-        Shader { texture, lightmap, repeats: self.repeats[surface], texels }
+    fn shader(&self, visible: &Visible) -> Shader<'_> {
+        let texture = &self.textures[visible.material];
+        let repeats = self.repeats[visible.index];
+        let texels = repeats.map(|repeats| repeats * texture.size() as f32);
+        Shader { texture, lightmap: &self.lightmaps[visible.index], repeats, texels }
     }
 }
 

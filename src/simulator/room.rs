@@ -138,7 +138,7 @@ fn shelf_and_door(scene: Scene) -> Scene {
     let door = Material::fitted(Pattern::Door, [0.74, 0.66, 0.52], [0.62, 0.52, 0.38]);
     let (depth, front) = (0.30, NORTH - 0.15);
     let mut scene = scene
-        .cuboid([1.6, NORTH - 0.02, 0.0], [0.9, 0.04, 2.05], 0.0, door.with_texels(1024))
+        .cuboid([1.6, NORTH - 0.02, 0.0], [0.9, 0.04, 2.05], 0.0, door.with_texels(512))
         .sphere([1.25, NORTH - 0.08, 1.02], 0.035, wood(WALNUT).with_texels(128));
     for x in [-2.1, -0.3] {
         scene = scene.cuboid([x, front, 0.0], [0.03, depth, 2.0], 0.0, wood(OAK));
@@ -150,7 +150,7 @@ fn shelf_and_door(scene: Scene) -> Scene {
     let back = Material::tiled(Pattern::Wood, [0.45, 0.34, 0.24], [0.36, 0.27, 0.18]);
     scene = scene.picture([-1.2, NORTH - 0.012, 1.0], TO_SOUTH, [1.8, 2.0], back);
     let painting = Material::fitted(Pattern::Painting, [0.20, 0.36, 0.22], [0.45, 0.55, 0.66]);
-    framed(books(scene), [0.45, NORTH, 1.55], TO_SOUTH, [0.8, 0.6], painting)
+    framed(books(scene), [0.45, NORTH, 1.55], TO_SOUTH, [0.8, 0.6], painting.with_texels(512))
 }
 
 fn books(mut scene: Scene) -> Scene {
@@ -170,7 +170,7 @@ fn books(mut scene: Scene) -> Scene {
         while x < end {
             let random = |part: u64| f64::from(unit(hash(number * 8 + part)));
             let (wide, deep, high) =
-                (0.03 + 0.05 * random(0), 0.17 + 0.06 * random(1), 0.24 + 0.14 * random(2));
+                (0.035 + 0.06 * random(0), 0.17 + 0.06 * random(1), 0.24 + 0.14 * random(2));
             let base = COLORS[(random(3) * 6.99) as usize];
             let spine = Material::fitted(Pattern::Spine, base, [0.86, 0.76, 0.45]).with_texels(128);
             let y = NORTH - 0.02 - deep / 2.0;
@@ -198,10 +198,12 @@ fn framed(scene: Scene, center: [f64; 3], yaw: f64, size_m: [f64; 2], picture: M
 /// The east wall.
 fn window_and_plant(scene: Scene) -> Scene {
     let view = Material::fitted(Pattern::Window, [0.28, 0.46, 0.25], [0.60, 0.72, 0.86]);
-    let curtain = Material::tiled(Pattern::Fabric, [0.60, 0.30, 0.22], [0.80, 0.62, 0.40]);
-    let metal = Material::tiled(Pattern::Plaster, [0.80, 0.80, 0.78], [0.6, 0.6, 0.58]);
+    let curtain = Material::tiled(Pattern::Fabric, [0.60, 0.30, 0.22], [0.80, 0.62, 0.40])
+        .every_m(0.512, 256);
+    let metal =
+        Material::tiled(Pattern::Plaster, [0.80, 0.80, 0.78], [0.6, 0.6, 0.58]).every_m(0.512, 256);
     let mut scene = scene
-        .picture([EAST - 0.03, 0.0, 1.55], TO_WEST, [1.7, 1.4], view.with_texels(1024).glowing(0.9))
+        .picture([EAST - 0.03, 0.0, 1.55], TO_WEST, [1.7, 1.4], view.with_texels(512).glowing(0.9))
         .cuboid([EAST - 0.08, 0.0, 0.80], [0.16, 1.8, 0.03], 0.0, wood(OAK))
         .cuboid([EAST - 0.05, 0.0, 0.15], [0.03, 1.2, 0.55], 0.0, metal);
     for rib in 0..12 {
@@ -219,7 +221,8 @@ fn window_and_plant(scene: Scene) -> Scene {
 }
 
 fn plant(scene: Scene) -> Scene {
-    let pot = Material::tiled(Pattern::Marble, [0.62, 0.36, 0.24], [0.75, 0.50, 0.36]);
+    let pot = Material::tiled(Pattern::Marble, [0.62, 0.36, 0.24], [0.75, 0.50, 0.36])
+        .every_m(0.512, 256);
     let leaves = Material::fitted(Pattern::Leaves, [0.12, 0.26, 0.10], [0.42, 0.58, 0.24]);
     let mut scene = scene.cuboid([2.6, -2.1, 0.0], [0.34, 0.34, 0.38], 0.3, pot).column(
         [2.6, -2.1, 0.38],
@@ -242,7 +245,8 @@ fn plant(scene: Scene) -> Scene {
 
 /// The south wall.
 fn sofa_and_pictures(scene: Scene) -> Scene {
-    let cloth = Material::tiled(Pattern::Fabric, [0.24, 0.34, 0.48], [0.50, 0.58, 0.62]);
+    let cloth = Material::tiled(Pattern::Fabric, [0.24, 0.34, 0.48], [0.50, 0.58, 0.62])
+        .every_m(0.512, 256);
     let cushion = Material::fitted(Pattern::Carpet, [0.78, 0.55, 0.22], [0.30, 0.20, 0.24]);
     let abstracts = Material::fitted(Pattern::Poster, [0.80, 0.70, 0.55], [0.30, 0.45, 0.55]);
     let sea = Material::fitted(Pattern::Painting, [0.16, 0.30, 0.42], [0.66, 0.60, 0.55]);
@@ -255,14 +259,15 @@ fn sofa_and_pictures(scene: Scene) -> Scene {
     for (x, turn) in [(-1.35, 0.25), (0.0, -0.3)] {
         scene = scene.cuboid([x, y - 0.12, 0.40], [0.42, 0.14, 0.38], turn, cushion);
     }
-    scene = framed(scene, [-1.25, -NORTH, 1.6], TO_NORTH, [0.7, 0.95], abstracts);
-    scene = framed(scene, [0.05, -NORTH, 1.6], TO_NORTH, [1.1, 0.75], sea.with_texels(1024));
+    scene = framed(scene, [-1.25, -NORTH, 1.6], TO_NORTH, [0.7, 0.95], abstracts.with_texels(512));
+    scene = framed(scene, [0.05, -NORTH, 1.6], TO_NORTH, [1.1, 0.75], sea.with_texels(512));
     floor_lamp(scene)
 }
 
 fn floor_lamp(scene: Scene) -> Scene {
     let steel = Material::tiled(Pattern::Plaster, [0.35; 3], [0.25; 3]).with_texels(64);
-    let shade = Material::tiled(Pattern::Fabric, [0.86, 0.74, 0.52], [0.66, 0.50, 0.32]);
+    let shade = Material::tiled(Pattern::Fabric, [0.86, 0.74, 0.52], [0.66, 0.50, 0.32])
+        .every_m(0.512, 256);
     scene
         .cuboid([1.2, -2.1, 0.0], [0.30, 0.30, 0.03], 0.0, steel)
         .column([1.2, -2.1, 0.03], 0.018, 1.42, 8, steel)
@@ -286,15 +291,16 @@ fn cabinet_and_posters(scene: Scene) -> Scene {
         .cuboid([x - 0.05, 0.45, 0.74], [0.05, 0.80, 0.48], 0.08, screen.glowing(0.4))
         .cuboid([x, 0.45, 0.72], [0.20, 0.30, 0.02], 0.0, wood(WALNUT))
         .sphere([x, -0.45, 0.88], 0.16, globe);
-    scene = framed(scene, [-EAST, -0.35, 1.65], TO_EAST, [0.6, 0.85], city);
-    framed(scene, [-EAST, 1.55, 1.55], TO_EAST, [0.9, 1.2], chart.with_texels(1024))
+    scene = framed(scene, [-EAST, -0.35, 1.65], TO_EAST, [0.6, 0.85], city.with_texels(512));
+    framed(scene, [-EAST, 1.55, 1.55], TO_EAST, [0.9, 1.2], chart.with_texels(512))
 }
 
 fn parcels(scene: Scene) -> Scene {
     let board = Material::fitted(Pattern::Cardboard, [0.66, 0.52, 0.36], [0.80, 0.72, 0.58]);
     let crate_ = Material::fitted(Pattern::Cardboard, [0.56, 0.44, 0.32], [0.40, 0.46, 0.52]);
     let ball = Material::fitted(Pattern::Marble, [0.78, 0.30, 0.16], [0.90, 0.84, 0.70]);
-    let basket = Material::tiled(Pattern::Fabric, [0.58, 0.44, 0.28], [0.34, 0.25, 0.16]);
+    let basket = Material::tiled(Pattern::Fabric, [0.58, 0.44, 0.28], [0.34, 0.25, 0.16])
+        .every_m(0.512, 256);
     scene
         .cuboid([2.45, 1.75, 0.0], [0.60, 0.45, 0.40], 0.35, board)
         .cuboid([2.50, 1.80, 0.40], [0.42, 0.36, 0.30], 0.80, crate_)

@@ -147,12 +147,6 @@ impl Scene {
         let distances = self.surfaces.iter().map(|s| s.shape.distance_m(point_in_world));
         distances.fold(f64::INFINITY, f64::min)
     }
-
-    /// Returns whether a surface lies between two points.
-    pub(super) fn is_blocked(&self, from: &Point3<f64>, to: &Point3<f64>) -> bool {
-        let path = to - from;
-        self.surfaces.iter().any(|s| s.shape.hit(from, &path).is_some_and(|share| share < 0.999))
-    }
 }
 
 fn box_faces(center: Point3<f64>, size_m: [f64; 3], yaw_rad: f64) -> [Rectangle; 6] {
@@ -221,13 +215,5 @@ mod tests {
     fn equal_materials_share_one_texture() {
         let scene = Scene::new().cuboid([0.0; 3], [1.0; 3], 0.0, grey());
         assert_eq!((scene.surfaces.len(), scene.materials.len()), (5, 1));
-    }
-
-    #[test]
-    fn a_surface_blocks_only_what_is_behind_it() {
-        let scene = Scene::new().sphere([0.0, 0.0, 0.0], 0.5, grey());
-        let [left, right, near] = [-2.0, 2.0, -1.0].map(|x| Point3::new(x, 0.0, 0.0));
-        assert!(scene.is_blocked(&left, &right));
-        assert!(!scene.is_blocked(&left, &near));
     }
 }

@@ -54,17 +54,6 @@ impl Rectangle {
         let along = offset.dot(&self.down).clamp(0.0, self.size_m[1]);
         self.origin + self.right.scale(across) + self.down.scale(along)
     }
-
-    fn hit(&self, origin: &Point3<f64>, direction: &Vector3<f64>) -> Option<f64> {
-        let normal = self.normal();
-        let offset = origin - self.origin;
-        let distance = -offset.dot(&normal) / direction.dot(&normal);
-        let met = offset + direction * distance;
-        let inside = distance > 0.0
-            && (0.0..=self.size_m[0]).contains(&met.dot(&self.right))
-            && (0.0..=self.size_m[1]).contains(&met.dot(&self.down));
-        inside.then_some(distance)
-    }
 }
 
 impl Shape {
@@ -108,21 +97,6 @@ impl Shape {
             Self::Sphere { center, radius_m } => ((point - center).norm() - radius_m).abs(),
         }
     }
-
-    /// Returns how many times `direction` a ray from `origin` goes until it meets the surface from
-    /// either side, if it does.
-    pub fn hit(&self, origin: &Point3<f64>, direction: &Vector3<f64>) -> Option<f64> {
-        match self {
-            Self::Rectangle(rectangle) => rectangle.hit(origin, direction),
-            Self::Sphere { center, radius_m } => {
-                let offset = center - origin;
-                let (a, b) = (direction.norm_squared(), direction.dot(&offset));
-                let under_root = b * b - a * (offset.norm_squared() - radius_m * radius_m);
-                let nearer = (b - under_root.max(0.0).sqrt()) / a;
-                (under_root > 0.0 && nearer > 0.0).then_some(nearer)
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -147,16 +121,6 @@ mod tests {
             for shape in shapes() {
                 let moved = shape.point([s, t]) + shape.normal([s, t]) * height;
                 prop_assert!((shape.distance_m(&moved) - height.abs()).abs() < 1e-9);
-            }
-        }
-
-        #[test]
-        fn a_ray_meets_the_point_it_was_aimed_at(s in 0.01..0.99f64, t in 0.01..0.99f64) {
-            for shape in shapes() {
-                let (point, normal) = (shape.point([s, t]), shape.normal([s, t]));
-                let hit = shape.hit(&(point + normal * 0.5), &(-normal));
-                prop_assert!((hit.unwrap() - 0.5).abs() < 1e-9);
-                prop_assert!(shape.hit(&(point + normal * 0.5), &normal).is_none());
             }
         }
     }

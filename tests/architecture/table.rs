@@ -1,0 +1,65 @@
+//! The table: which module is in which layer, and what belongs to one room only.
+
+/// Layers from the ground up: mathematics, data and sockets, stages, composition, edges.
+pub const LAYERS: [&[&str]; 5] = [
+    &["geometry"],
+    &[
+        "cloud",
+        "constraint",
+        "decode",
+        "dense_residual",
+        "error",
+        "frame",
+        "inference",
+        "keyframe",
+        "pointmap",
+        "pyramid",
+        "raster",
+        "source",
+        "stamp",
+        "trajectory",
+    ],
+    &[
+        "alignment",
+        "evaluation",
+        "map",
+        "matching",
+        "pose_graph",
+        "relocalization",
+        "tracking",
+        "window",
+    ],
+    &["config", "observer", "pipeline", "runtime"],
+    &["dataset", "export", "model", "ros", "simulator", "viz"],
+];
+
+/// Modules that may know less than their layer: the highest layer that they may know.
+pub const NARROWER: [(&str, usize); 1] = [("simulator", 1)];
+
+/// What may be named in some rooms only: how its path begins, and the files it may be named in
+/// (relative to `src`, by how their names begin). Programs are in `bin/`.
+pub const ROOMS: [(&[&str], &[&str]); 13] = [
+    (&["candle_core"], &["model"]),
+    (&["candle_nn"], &["model"]),
+    (&["r2r"], &["ros", "bin/recon_node"]),
+    (&["rerun"], &["viz"]),
+    (&["rusqlite"], &["dataset"]),
+    (&["mcap"], &["dataset"]),
+    (&["crossbeam"], &["runtime"]),
+    (&["std", "thread"], &["runtime", "bin/"]),
+    (
+        &["std", "fs"],
+        &["config", "runtime", "observer", "dataset", "export", "model", "viz", "ros", "bin/"],
+    ),
+    (&["std", "net"], &["runtime", "ros", "viz", "bin/"]),
+    (&["std", "time", "Instant"], &["runtime", "bin/"]),
+    (&["std", "time", "SystemTime"], &["runtime", "bin/"]),
+    (&["std", "time", "*"], &[]),
+];
+
+/// No file is this long.
+pub const FILE_LIMIT_LINES: usize = 400;
+/// No function is longer.
+pub const FUNCTION_LIMIT_LINES: usize = 60;
+/// Half of the functions are no longer.
+pub const FUNCTION_MEDIAN_LINES: usize = 10;
