@@ -46,6 +46,8 @@ pub struct MapUpdate {
     pub overlap_frac: f64,
     /// Share of those that look as they should.
     pub inlier_frac: f64,
+    /// Share of those with depth on both sides that lie where they should, where there are enough.
+    pub depth_inlier_frac: Option<f64>,
     /// The keyframe that the frame became.
     pub new_keyframe: Option<KeyframeId>,
     /// Loops closed by this frame.

@@ -38,9 +38,19 @@ impl Default for RelocalizationConfig {
             max_candidates: 5,
             min_similarity: 0.3,
             min_overlap_frac: 0.4,
-            min_inlier_frac: 0.7,
-            min_depth_inlier_frac: 0.7,
+            min_inlier_frac: 0.75,
+            min_depth_inlier_frac: 0.75,
         }
+    }
+}
+
+impl RelocalizationConfig {
+    /// Returns whether the evidence is good enough for a pose that no motion led up to.
+    pub fn accepts(&self, tracked: &Tracked) -> bool {
+        tracked.verdict == Verdict::Tracked
+            && tracked.overlap_frac >= self.min_overlap_frac
+            && tracked.inlier_frac >= self.min_inlier_frac
+            && tracked.depth_inlier_frac.is_none_or(|frac| frac >= self.min_depth_inlier_frac)
     }
 }
 
@@ -70,16 +80,10 @@ pub fn relocalize<'a>(
     candidates.iter().take(config.max_candidates).find_map(|(_, keyframe)| {
         let start = [RelativeView::identity()];
         let tracked = tracker.search(&reference_of(keyframe), frame, &start);
-        is_convincing(&tracked, config).then_some(Relocalized { keyframe: keyframe.id, tracked })
+        config.accepts(&tracked).then_some(Relocalized { keyframe: keyframe.id, tracked })
     })
 }
 
-fn is_convincing(tracked: &Tracked, config: &RelocalizationConfig) -> bool {
-    tracked.verdict == Verdict::Tracked
-        && tracked.overlap_frac >= config.min_overlap_frac
-        && tracked.inlier_frac >= config.min_inlier_frac
-        && tracked.depth_inlier_frac.is_none_or(|frac| frac >= config.min_depth_inlier_frac)
-}
 
 /// The coarsest level's intensities, zero mean and unit length.
 fn thumbnail(pyramid: &Pyramid) -> Vec<f64> {

@@ -30,7 +30,10 @@ impl Pipeline {
             return self.checked_motion(tracked, motion, elapsed_secs);
         }
         let again = self.tracker.search(&anchor.reference, &frame.pyramid, &starts);
-        self.checked_motion(again, motion, elapsed_secs)
+        match self.config.relocalization.accepts(&again) {
+            true => self.checked_motion(again, motion, elapsed_secs),
+            false => tracked,
+        }
     }
 
     /// The expected view: by odometry where both frames have it, else at constant velocity.

@@ -69,6 +69,7 @@ impl Pipeline {
         update.covariance = Some(covariance);
         update.overlap_frac = tracked.overlap_frac;
         update.inlier_frac = tracked.inlier_frac;
+        update.depth_inlier_frac = tracked.depth_inlier_frac;
         if self.map.len() > before {
             update.new_keyframe = self.anchor.as_ref().map(|a| a.keyframe);
         }
@@ -252,6 +253,7 @@ impl Pipeline {
             covariance: None,
             overlap_frac: 0.0,
             inlier_frac: 0.0,
+            depth_inlier_frac: None,
             new_keyframe: None,
             loops_closed: 0,
             keyframes: self.map.len(),

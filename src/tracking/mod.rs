@@ -78,8 +78,8 @@ impl Default for TrackingConfig {
             max_speed_m_per_sec: 5.0,
             max_turn_rad_per_sec: 10.0,
             min_overlap_frac: 0.2,
-            min_inlier_frac: 0.5,
-            min_depth_inlier_frac: 0.4,
+            min_inlier_frac: 0.6,
+            min_depth_inlier_frac: 0.5,
         }
     }
 }
