@@ -111,16 +111,18 @@ fn reduced_color(color: &RgbImage, factor: usize) -> RgbImage {
     let (width, height) = (color.width() as usize / factor, color.height() as usize / factor);
     let stride = 3 * color.width() as usize;
     let area = (factor * factor) as u32;
-    let raw = color.as_raw();
     let mut reduced = Vec::with_capacity(3 * width * height);
-    for y in 0..height {
-        for column in 0..3 * width {
-            let (x, channel) = (column / 3, column % 3);
-            let first = y * factor * stride + 3 * x * factor + channel;
-            let block = |row: usize| (0..factor).map(move |i| first + row * stride + 3 * i);
-            let sum: u32 = (0..factor).flat_map(block).map(|i| u32::from(raw[i])).sum();
-            reduced.push(((sum + area / 2) / area) as u8);
+    let mut sums = vec![[0u32; 3]; width];
+    for rows in color.as_raw().chunks_exact(stride * factor).take(height) {
+        sums.fill([0; 3]);
+        for row in rows.chunks_exact(stride) {
+            for (sum, block) in sums.iter_mut().zip(row.chunks_exact(3 * factor)) {
+                for pixel in block.chunks_exact(3) {
+                    (0..3).for_each(|channel| sum[channel] += u32::from(pixel[channel]));
+                }
+            }
         }
+        reduced.extend(sums.iter().flatten().map(|sum| ((sum + area / 2) / area) as u8));
     }
     RgbImage::from_raw(width as u32, height as u32, reduced).unwrap_or_default()
 }
@@ -128,11 +130,18 @@ fn reduced_color(color: &RgbImage, factor: usize) -> RgbImage {
 fn reduced_depth(depth: &DepthImage, factor: usize) -> DepthImage {
     let raster = depth.raster();
     let (width, height) = (raster.width() / factor, raster.height() / factor);
-    DepthImage(Raster::from_fn(width, height, |x, y| {
-        let block = (0..factor * factor)
-            .map(|i| raster.at(x * factor + i % factor, y * factor + i / factor));
-        mean_of_nearest_surface(block)
-    }))
+    let mut block = Vec::with_capacity(factor * factor);
+    let mut reduced = Vec::with_capacity(width * height);
+    for rows in raster.values().chunks_exact(raster.width() * factor).take(height) {
+        for x in 0..width {
+            block.clear();
+            for row in rows.chunks_exact(raster.width()) {
+                block.extend_from_slice(&row[x * factor..(x + 1) * factor]);
+            }
+            reduced.push(mean_of_nearest_surface(&block));
+        }
+    }
+    DepthImage(Raster::from_values(width, height, reduced))
 }
 
 /// Depths further apart than this share belong to different surfaces.
@@ -140,13 +149,16 @@ const SURFACE_STEP_FRAC: f32 = 0.05;
 
 /// Returns the mean of those depths (metres, 0 = none) that lie on the nearest surface, 0 where
 /// there is none: a mean across an edge would float between the surfaces.
-pub fn mean_of_nearest_surface(depths_m: impl Iterator<Item = f32> + Clone) -> f32 {
-    let valid = depths_m.filter(|&d| d > 0.0);
-    let limit = valid.clone().fold(f32::INFINITY, f32::min) * (1.0 + SURFACE_STEP_FRAC);
+#[inline]
+pub fn mean_of_nearest_surface(depths_m: &[f32]) -> f32 {
+    let nearest = depths_m.iter().fold(f32::INFINITY, |n, &d| if d > 0.0 { n.min(d) } else { n });
+    let limit = nearest * (1.0 + SURFACE_STEP_FRAC);
     let (mut sum, mut count) = (0.0, 0.0f32);
-    for depth in valid.filter(|&d| d <= limit) {
-        sum += depth;
-        count += 1.0;
+    for &depth in depths_m {
+        if depth > 0.0 && depth <= limit {
+            sum += depth;
+            count += 1.0;
+        }
     }
     if count > 0.0 { sum / count } else { 0.0 }
 }

@@ -47,7 +47,7 @@ impl Pyramid {
         let mut levels = vec![Level::new(*camera, &intensity, &depth)];
         while levels.len() < max_levels && intensity.width().min(intensity.height()) >= 24 {
             intensity = halved(&intensity, mean);
-            depth = halved(&depth, |block| mean_of_nearest_surface(block.into_iter()));
+            depth = halved(&depth, |block| mean_of_nearest_surface(&block));
             let camera = levels[levels.len() - 1].camera.reduced(2);
             levels.push(Level::new(camera, &intensity, &depth));
         }
@@ -100,7 +100,7 @@ impl Level {
     }
 
     /// Returns what is seen at `pixel` by bilinear interpolation, or `None` outside the image.
-    #[inline]
+    #[inline(always)]
     pub fn sample(&self, pixel: &Vector2<f64>) -> Option<Sample> {
         let inside = pixel.x >= 0.0
             && pixel.y >= 0.0

@@ -26,6 +26,12 @@ impl<T: Copy> Raster<T> {
         })
     }
 
+    /// The grid over values that are known to be as many as there are pixels.
+    pub(crate) fn from_values(width: usize, height: usize, values: Vec<T>) -> Self {
+        debug_assert_eq!(values.len(), width * height);
+        Self { width, height, values }
+    }
+
     /// Returns a grid of one value.
     pub fn filled(width: usize, height: usize, value: T) -> Self {
         Self { width, height, values: vec![value; width * height] }

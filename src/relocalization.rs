@@ -84,7 +84,6 @@ pub fn relocalize<'a>(
     })
 }
 
-
 /// The coarsest level's intensities, zero mean and unit length.
 fn thumbnail(pyramid: &Pyramid) -> Vec<f64> {
     let Some(level) = pyramid.levels().last() else { return Vec::new() };

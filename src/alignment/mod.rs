@@ -47,7 +47,7 @@ impl Default for AlignmentConfig {
     fn default() -> Self {
         Self {
             rounds: 4,
-            max_points: 1500,
+            max_points: 1000,
             pyramid_level: 0,
             geometric_weight: 1.0,
             depth_gate_frac: 0.05,
