@@ -3,6 +3,7 @@
 //! A function of its inputs: no files, clocks or threads of its own, so two replays of one
 //! recording are identical, bit for bit.
 
+mod keyframing;
 mod locate;
 mod mapping;
 mod prepare;
@@ -47,8 +48,6 @@ pub struct Pipeline {
 struct Anchor {
     keyframe: KeyframeId,
     reference: Reference,
-    /// Frames fused into the keyframe since its reference was made.
-    fused_frames: usize,
 }
 
 /// The last frame with a pose, and how the camera was moving.

@@ -48,6 +48,11 @@ impl PoseGraph {
         }
     }
 
+    /// Returns whether a constraint ties the two keyframes together directly.
+    pub fn connects(&self, a: KeyframeId, b: KeyframeId) -> bool {
+        self.constraints.contains_key(&(a, b)) || self.constraints.contains_key(&(b, a))
+    }
+
     /// Returns the constraints in order of their keyframes.
     pub fn constraints(&self) -> impl Iterator<Item = &Constraint> {
         self.constraints.values()

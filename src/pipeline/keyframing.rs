@@ -1,0 +1,199 @@
+//! Keyframes in the pipeline: when one is left, which one follows, and how all are aligned.
+
+use nalgebra::Point3;
+
+use super::{Motion, Pipeline, PreparedFrame};
+use crate::alignment::align_window;
+use crate::constraint::Constraint;
+use crate::dense_residual::RelativeView;
+use crate::error::{Error, Result};
+use crate::geometry::Se3;
+use crate::inference::View;
+use crate::keyframe::{Keyframe, KeyframeId};
+use crate::tracking::{Tracked, has_left_keyframe};
+use crate::window::{overlap_frac, sample_window};
+
+/// Keyframes whose cameras are further apart than this many mean depths share nothing.
+const REACH_DEPTHS: f64 = 2.0;
+/// Keyframes share something worth knowing from this on.
+const COVISIBLE_FRAC: f64 = 0.1;
+/// A constraint between keyframes this many apart closes a loop: the camera has been away.
+const LOOP_GAP_KEYFRAMES: u32 = 20;
+
+/// What has become of the keyframe that a frame was tracked against.
+#[derive(Default)]
+pub(super) struct KeyframeChange {
+    pub new_keyframe: Option<KeyframeId>,
+    pub loop_closed: bool,
+}
+
+impl Pipeline {
+    /// Takes up an older keyframe, or makes a new one, once the frame has left its own.
+    pub(super) fn change_keyframe(
+        &mut self,
+        frame: &PreparedFrame,
+        tracked: &Tracked,
+    ) -> Result<KeyframeChange> {
+        let frame_from_keyframe = tracked.view.target_from_reference;
+        let (Some(current), Some(depth_m)) = (self.current_keyframe(), frame.mean_depth_m) else {
+            return Ok(KeyframeChange::default());
+        };
+        let shared = overlap_frac(&frame.pyramid, &current.pyramid, &frame_from_keyframe.inverse())
+            .min(tracked.overlap_frac);
+        if !has_left_keyframe(&frame_from_keyframe, shared, depth_m, &self.config.keyframe) {
+            return Ok(KeyframeChange::default());
+        }
+        let current_id = current.id;
+        let world_from_camera = current.world_from_camera * frame_from_keyframe.inverse();
+        if let Some(older) = self.better_keyframe(frame, &world_from_camera, current_id, shared) {
+            return Ok(self.return_to(older, current_id, &frame_from_keyframe, tracked));
+        }
+        if tracked.inlier_frac < self.config.keyframe.min_inlier_frac {
+            return Ok(KeyframeChange::default());
+        }
+        let keyframe = self.add_keyframe(frame, world_from_camera)?;
+        let loop_closed = self.align_around(keyframe, None);
+        self.set_anchor(keyframe);
+        self.hang_on(keyframe, RelativeView::identity());
+        Ok(KeyframeChange { new_keyframe: Some(keyframe), loop_closed })
+    }
+
+    /// Goes on from an older keyframe. Where nothing ties it to the one that is left, the two are
+    /// aligned first: the way between them has drifted, and this is where that shows.
+    fn return_to(
+        &mut self,
+        older: KeyframeId,
+        current: KeyframeId,
+        frame_from_current: &Se3,
+        tracked: &Tracked,
+    ) -> KeyframeChange {
+        let is_tied = self.pose_graph.connects(older, current);
+        let loop_closed = !is_tied && self.align_around(older, Some(current));
+        let pose = |id| self.map.get(id).map(|k| k.world_from_camera);
+        if let (Some(world_from_older), Some(world_from_current)) = (pose(older), pose(current)) {
+            let pose = frame_from_current * world_from_current.inv_mul(&world_from_older);
+            self.set_anchor(older);
+            self.hang_on(older, RelativeView { target_from_reference: pose, ..tracked.view });
+        }
+        KeyframeChange { new_keyframe: None, loop_closed }
+    }
+
+    /// The keyframe that shares most with the frame, if clearly more than the current one does.
+    fn better_keyframe(
+        &self,
+        frame: &PreparedFrame,
+        world_from_camera: &Se3,
+        current: KeyframeId,
+        shared: f64,
+    ) -> Option<KeyframeId> {
+        let least = self.config.keyframe.reuse_overlap_frac.max(shared + 0.02);
+        self.overlaps(frame, world_from_camera)
+            .into_iter()
+            .filter(|&(id, overlap)| id != current && overlap >= least)
+            .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
+            .map(|(id, _)| id)
+    }
+
+    /// What each keyframe near the frame shares with it.
+    fn overlaps(&self, frame: &PreparedFrame, world_from_camera: &Se3) -> Vec<(KeyframeId, f64)> {
+        let reach_m = REACH_DEPTHS * frame.mean_depth_m.unwrap_or(0.0);
+        let here = world_from_camera.translation.vector;
+        self.map
+            .keyframes()
+            .filter(|k| (k.world_from_camera.translation.vector - here).norm() <= reach_m)
+            .map(|keyframe| {
+                let keyframe_from_frame = keyframe.world_from_camera.inv_mul(world_from_camera);
+                let there = overlap_frac(&frame.pyramid, &keyframe.pyramid, &keyframe_from_frame);
+                let back =
+                    overlap_frac(&keyframe.pyramid, &frame.pyramid, &keyframe_from_frame.inverse());
+                (keyframe.id, there.min(back))
+            })
+            .collect()
+    }
+
+    pub(super) fn add_keyframe(
+        &mut self,
+        frame: &PreparedFrame,
+        world_from_camera: Se3,
+    ) -> Result<KeyframeId> {
+        let view = View { frame: &frame.frame, world_from_camera: Some(world_from_camera) };
+        let prediction = self.model.infer(&[view])?;
+        let Some(geometry) = prediction.views.into_iter().next() else {
+            let what = "views of a prediction";
+            return Err(Error::ShapeMismatch { what, expected: "1".into(), found: "0".into() });
+        };
+        let overlaps = self.overlaps(frame, &world_from_camera);
+        let id = self.map.take_id();
+        self.map.insert(Keyframe {
+            id,
+            frame: frame.frame.clone(),
+            camera: geometry.camera,
+            pyramid: frame.pyramid.clone(),
+            pointmap: geometry.pointmap,
+            world_from_camera,
+        });
+        self.covisibility.insert(id);
+        for (other, overlap) in
+            overlaps.into_iter().filter(|&(_, overlap)| overlap > COVISIBLE_FRAC)
+        {
+            self.covisibility.connect(id, other, overlap);
+        }
+        Ok(id)
+    }
+
+    /// Aligns the window around a keyframe (and `with` another), and lets the pose graph carry the
+    /// result on. Returns whether that closed a loop.
+    fn align_around(&mut self, centre: KeyframeId, with: Option<KeyframeId>) -> bool {
+        let looks_at = |id| self.map.get(id).map_or_else(Point3::origin, looks_at);
+        let mut ids = sample_window(&self.covisibility, centre, looks_at, &self.config.window);
+        ids.extend(with.filter(|id| !ids.contains(id)));
+        let window: Vec<&Keyframe> = ids.iter().filter_map(|&id| self.map.get(id)).collect();
+        // A window in which nothing matches teaches nothing: the tracked pose stands.
+        let Ok(aligned) = align_window(&window, self.config.sensor.noise(), &self.config.alignment)
+        else {
+            return false;
+        };
+        let loop_closed = self.closes_loop(&aligned.constraints);
+        self.map.set_poses(&aligned.world_from_camera);
+        self.pose_graph.update(&aligned.constraints);
+        let poses = self.map.keyframes().map(|k| (k.id, k.world_from_camera)).collect();
+        let optimized = self.pose_graph.optimize(poses, &self.config.pose_graph);
+        self.map.set_poses(&optimized);
+        loop_closed
+    }
+
+    /// Whether the constraints tie together what no constraint tied together across a gap before:
+    /// the keyframes beside a closed loop close no further one.
+    fn closes_loop(&self, constraints: &[Constraint]) -> bool {
+        let gap = |c: &Constraint| c.target.0.abs_diff(c.source.0);
+        let is_new = |c: &Constraint| {
+            let (newer, older) = (c.target.max(c.source), c.target.min(c.source));
+            let beside = |k: &Constraint| {
+                k.target.max(k.source).0.abs_diff(newer.0) <= LOOP_GAP_KEYFRAMES
+                    && k.target.min(k.source).0.abs_diff(older.0) <= LOOP_GAP_KEYFRAMES
+            };
+            !self.pose_graph.constraints().any(|k| gap(k) >= LOOP_GAP_KEYFRAMES && beside(k))
+        };
+        constraints.iter().any(|c| gap(c) >= LOOP_GAP_KEYFRAMES && is_new(c))
+    }
+
+    /// Hangs the last frame on another keyframe.
+    fn hang_on(&mut self, keyframe: KeyframeId, frame_from_keyframe: RelativeView) {
+        if let Some(record) = self.records.last_mut() {
+            record.keyframe = keyframe;
+            record.keyframe_from_camera = frame_from_keyframe.target_from_reference.inverse();
+        }
+        if let Some(Motion { view, .. }) = &mut self.motion {
+            *view = frame_from_keyframe;
+        }
+    }
+
+    fn current_keyframe(&self) -> Option<&Keyframe> {
+        self.map.get(self.anchor.as_ref()?.keyframe)
+    }
+}
+
+/// The point in the world that a keyframe looks at: two metres ahead.
+fn looks_at(keyframe: &Keyframe) -> Point3<f64> {
+    keyframe.world_from_camera * Point3::new(0.0, 0.0, 2.0)
+}
