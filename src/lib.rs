@@ -1,6 +1,6 @@
 //! A moving camera in, metric poses and a dense map out.
 //!
-//! One data flow, one direction; ARCHITECTURE.md draws it, [`pipeline`](crate) reads like it, and
+//! One data flow, one direction; ARCHITECTURE.md draws it, [`pipeline`] reads like it, and
 //! `tests/architecture.rs` holds the table of who may know whom.
 
 // Layer 0: mathematics.
@@ -29,7 +29,6 @@ pub mod alignment;
 pub mod evaluation;
 pub mod map;
 pub mod pose_graph;
-pub mod relocalization;
 pub mod tracking;
 pub mod window;
 
@@ -37,6 +36,7 @@ pub mod window;
 pub mod config;
 pub mod observer;
 pub mod pipeline;
+pub mod relocalization;
 pub mod runtime;
 
 // Layer 4: edges.

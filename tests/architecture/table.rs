@@ -15,6 +15,8 @@ pub const LAYERS: [&[&str]; 5] = [
         "pointmap",
         "pyramid",
         "raster",
+        "reference",
+        "sensor",
         "source",
         "stamp",
         "trajectory",
@@ -25,11 +27,10 @@ pub const LAYERS: [&[&str]; 5] = [
         "map",
         "matching",
         "pose_graph",
-        "relocalization",
         "tracking",
         "window",
     ],
-    &["config", "observer", "pipeline", "runtime"],
+    &["config", "observer", "pipeline", "relocalization", "runtime"],
     &["dataset", "export", "model", "ros", "simulator", "viz"],
 ];
 
