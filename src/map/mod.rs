@@ -65,6 +65,11 @@ impl GlobalMap {
         self.keyframes.insert(keyframe.id, keyframe);
     }
 
+    /// Removes all keyframes; their numbers stay used.
+    pub fn clear(&mut self) {
+        self.keyframes.clear();
+    }
+
     /// Returns a keyframe.
     pub fn get(&self, id: KeyframeId) -> Option<&Keyframe> {
         self.keyframes.get(&id)

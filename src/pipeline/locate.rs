@@ -78,6 +78,8 @@ impl Pipeline {
         match found {
             Some(found) => {
                 self.set_anchor(found.keyframe);
+                // The last motion was relative to another keyframe: there is none to go on from.
+                self.motion = None;
                 Location::Relocalized(found.tracked)
             }
             None => Location::Lost(match attempt.map(|t| t.verdict) {
@@ -91,7 +93,7 @@ impl Pipeline {
     pub(super) fn remember_motion(&mut self, frame: &PreparedFrame, view: RelativeView) {
         let stamp = frame.frame.stamp;
         let velocity = match &self.motion {
-            Some(motion) if !self.is_lost => {
+            Some(motion) if self.lost_frames == 0 => {
                 let elapsed_secs = stamp.secs_since(motion.stamp).max(1e-3);
                 relative_motion(&view.target_from_reference, motion) / elapsed_secs
             }

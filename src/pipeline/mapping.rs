@@ -8,14 +8,26 @@ use crate::geometry::Se3;
 use crate::keyframe::KeyframeId;
 use crate::map::fuse;
 use crate::observer::{MapUpdate, TrackingState};
+use crate::pose_graph::PoseGraph;
 use crate::reference::Reference;
 use crate::stamp::Stamp;
 use crate::tracking::{LostReason, Tracked};
+use crate::window::CovisibilityGraph;
+
+/// A map of one keyframe is given up when this many times more frames were lost than placed.
+const STILLBORN_RATIO: usize = 5;
+/// Least share of a view that must have geometry for a map to begin with it.
+const MIN_FIRST_VIEW_FRAC: f64 = 0.1;
 
 impl Pipeline {
     /// The first frame with geometry becomes the first keyframe and fixes the world's frame.
     pub(super) fn begin_map(&mut self, frame: &PreparedFrame) -> Result<MapUpdate> {
         let (id, stamp) = (frame.frame.id, frame.frame.stamp);
+        let seen_frac = frame.frame.depth.as_ref().map_or(1.0, |depth| depth.valid_frac());
+        if seen_frac < MIN_FIRST_VIEW_FRAC {
+            let reason = format!("only {:.0} % of the view has depth", 100.0 * seen_frac);
+            return Ok(self.refuse(id, stamp, reason));
+        }
         match self.add_keyframe(frame, Se3::identity()) {
             Ok(keyframe) => {
                 self.set_anchor(keyframe);
@@ -41,8 +53,26 @@ impl Pipeline {
 
     /// What a frame without a pose says; nothing is invented for it.
     pub(super) fn lose(&mut self, frame: &PreparedFrame, reason: LostReason) -> MapUpdate {
-        self.is_lost = true;
+        self.lost_frames += 1;
+        if self.is_stillborn() {
+            self.forget();
+        }
         self.update(frame.frame.id, frame.frame.stamp, TrackingState::Lost(reason))
+    }
+
+    /// Whether the map has never been of use: it began with a frame, a dark or a covered one, say,
+    /// that hardly any other could be placed against.
+    fn is_stillborn(&self) -> bool {
+        self.map.len() == 1 && self.records.len() < self.lost_frames / STILLBORN_RATIO
+    }
+
+    /// Lets the next frame begin a new map.
+    fn forget(&mut self) {
+        self.map.clear();
+        self.covisibility = CovisibilityGraph::default();
+        self.pose_graph = PoseGraph::default();
+        (self.anchor, self.motion, self.lost_frames) = (None, None, 0);
+        self.records.clear();
     }
 
     /// A placed frame sharpens its keyframe, and where it has left it, calls for another.
@@ -86,7 +116,7 @@ impl Pipeline {
     /// Hangs the frame on the anchor.
     fn place(&mut self, frame: &PreparedFrame, view: RelativeView) {
         self.remember_motion(frame, view);
-        self.is_lost = false;
+        self.lost_frames = 0;
         if let Some(anchor) = &self.anchor {
             self.records.push(FrameRecord {
                 stamp: frame.frame.stamp,

@@ -40,7 +40,8 @@ pub struct Pipeline {
     pose_graph: PoseGraph,
     anchor: Option<Anchor>,
     motion: Option<Motion>,
-    is_lost: bool,
+    /// Frames without a pose since the last one with a pose.
+    lost_frames: usize,
     records: Vec<FrameRecord>,
 }
 
@@ -88,7 +89,7 @@ impl Pipeline {
             pose_graph: PoseGraph::default(),
             anchor: None,
             motion: None,
-            is_lost: false,
+            lost_frames: 0,
             records: Vec::new(),
         }
     }

@@ -21,15 +21,7 @@ pub const LAYERS: [&[&str]; 5] = [
         "stamp",
         "trajectory",
     ],
-    &[
-        "alignment",
-        "evaluation",
-        "map",
-        "matching",
-        "pose_graph",
-        "tracking",
-        "window",
-    ],
+    &["alignment", "evaluation", "map", "matching", "pose_graph", "tracking", "window"],
     &["config", "observer", "pipeline", "relocalization", "runtime"],
     &["dataset", "export", "model", "ros", "simulator", "viz"],
 ];
