@@ -1,6 +1,7 @@
 //! Calibrated cameras: from points to pixels and from pixels to rays.
 
 use nalgebra::{Matrix2, Matrix2x3, Point3, Vector2, Vector3};
+use rayon::prelude::*;
 
 use super::{Distortion, GeometryError};
 
@@ -126,6 +127,7 @@ impl Camera {
     pub fn rays(&self) -> Vec<Vector3<f32>> {
         let pixel = |i: u32| Vector2::new(f64::from(i % self.width), f64::from(i / self.width));
         (0..self.width * self.height)
+            .into_par_iter()
             .map(|i| match self.ray(&pixel(i)) {
                 Some(ray) => ray.cast(),
                 None => Vector3::repeat(f32::NAN),

@@ -185,19 +185,19 @@ fn radial_factor(k: &[f64; 8], r2: f64) -> f64 {
     numerator / denominator
 }
 
-/// Derivative of [`radial_factor`] by `r2`.
-fn radial_slope(k: &[f64; 8], r2: f64) -> f64 {
+/// Derivative of [`radial_factor`] by `r2`, given its value there.
+fn radial_slope(k: &[f64; 8], r2: f64, factor: f64) -> f64 {
     let denominator = 1.0 + r2 * (k[5] + r2 * (k[6] + r2 * k[7]));
     let numerator_slope = k[0] + r2 * (2.0 * k[1] + r2 * 3.0 * k[4]);
     let denominator_slope = k[5] + r2 * (2.0 * k[6] + r2 * 3.0 * k[7]);
-    (numerator_slope - radial_factor(k, r2) * denominator_slope) / denominator
+    (numerator_slope - factor * denominator_slope) / denominator
 }
 
 fn polynomial_jacobian(k: &[f64; 8], undistorted: &Vector2<f64>) -> Matrix2<f64> {
     let (x, y) = (undistorted.x, undistorted.y);
     let r2 = x * x + y * y;
     let radial = radial_factor(k, r2);
-    let slope = 2.0 * radial_slope(k, r2);
+    let slope = 2.0 * radial_slope(k, r2, radial);
     let cross = x * y * slope + 2.0 * k[2] * x + 2.0 * k[3] * y;
     Matrix2::new(
         radial + x * x * slope + 2.0 * k[2] * y + 6.0 * k[3] * x,
