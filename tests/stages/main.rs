@@ -1,0 +1,18 @@
+//! What each stage promises, by its laws and by the inputs that it refuses.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+mod alignment;
+mod dense_residual;
+mod frame;
+mod map;
+mod pointmap;
+mod pose_graph;
+mod pyramid;
+mod reference;
+mod relocalization;
+mod sensor_depth;
+mod support;
+mod tracking;
+mod verdicts;
+mod window;
