@@ -40,14 +40,15 @@ pub fn swaying(count: usize) -> Vec<Frame> {
 }
 
 fn truth(frames: &[Frame], pose: impl Fn(usize) -> Se3) -> Trajectory {
-    let stamped = |(i, f): (usize, &Frame)| StampedPose { stamp: f.stamp, world_from_camera: pose(i) };
+    let stamped =
+        |(i, f): (usize, &Frame)| StampedPose { stamp: f.stamp, world_from_camera: pose(i) };
     Trajectory::new(frames.iter().enumerate().map(stamped).collect())
 }
 
 /// Root mean square of the trajectory's error after alignment, metres.
 fn ate_m(found: &Trajectory, truth: &Trajectory) -> f64 {
     let evaluation = evaluate_trajectory(found, truth, None, DEFAULT_MAX_DIFFERENCE_SECS).unwrap();
-    evaluation.metrics.ate_rmse_m
+    evaluation.metrics.ate_se3
 }
 
 /// Every frame's pose against the truth, the first frame's pose being the world.
@@ -213,7 +214,10 @@ fn images_that_are_too_small_or_empty_are_no_panic() {
         let frame = frame_of(size, |x, _| x as u8, |_, _| 2.0);
         let mut pipeline = pipeline();
         for update in process(&mut pipeline, &[frame.clone(), frame]) {
-            let poses = update.world_from_camera.iter().flat_map(|p| p.translation.vector.iter().copied().collect::<Vec<_>>());
+            let poses = update
+                .world_from_camera
+                .iter()
+                .flat_map(|p| p.translation.vector.iter().copied().collect::<Vec<_>>());
             assert!(poses.into_iter().all(f64::is_finite), "{size:?}");
         }
     }
