@@ -177,10 +177,10 @@ fn a_frame_without_depth_is_placed_by_its_image() {
     assert_true(&updates, sway, 0.01);
 }
 
-/// Two frames a second, each turned by 28 degrees and 30 cm further on.
+/// Two frames a second, each turned by 40 degrees and 18 cm further on.
 fn leap(index: usize) -> Se3 {
     let leaps = index as f64;
-    pose([0.0, 28.0 * leaps, 0.0], [0.15 * leaps, 0.0, 0.1 * leaps])
+    pose([0.0, 40.0 * leaps, 0.0], [0.15 * leaps, 0.0, 0.1 * leaps])
 }
 
 fn leaping(with_odometry: bool) -> Vec<Frame> {

@@ -8,7 +8,7 @@ use recon_node::raster::Raster;
 
 use crate::support::camera_of;
 
-const SIZE: (usize, usize) = (32, 24);
+const SIZE: (usize, usize) = (160, 120);
 
 /// The pointmap of surfaces `z = depth(ray)` with a confidence of one.
 fn pointmap(depth_m: impl Fn(usize, &Vector3<f32>) -> f32) -> Pointmap {
@@ -56,13 +56,13 @@ proptest! {
 
 #[test]
 fn there_is_no_normal_at_the_border_nor_across_an_edge() {
-    let step = pointmap(|x, _| if x < 16 { 1.0 } else { 2.0 });
-    let cases = [((1, 12), 2), ((16, 1), 2), ((30, 12), 2), ((15, 12), 1), ((16, 12), 1)];
+    let step = pointmap(|x, _| if x < 80 { 1.0 } else { 2.0 });
+    let cases = [((1, 12), 2), ((16, 1), 2), ((158, 12), 2), ((79, 12), 1), ((80, 12), 1)];
     for ((x, y), reach) in cases {
         assert_eq!(step.normal(x, y, reach), None, "({x}, {y})");
     }
     assert!(step.normal(10, 12, 2).is_some());
-    assert!(step.normal(20, 12, 2).is_some());
+    assert!(step.normal(90, 12, 2).is_some());
 }
 
 #[test]

@@ -33,7 +33,8 @@ fn a_frame_is_found_by_the_keyframe_that_looks_the_same_way() {
     let keyframes = keyframes(&room);
     for (id, turn_deg) in [(0, 5.0), (2, 83.0), (5, 231.0), (7, -50.0)] {
         let world_from_camera = pose([2.0, turn_deg, 0.0], [0.05, 0.02, -0.05]);
-        let found = find(&keyframes, &room.frame(&world_from_camera)).unwrap();
+        let found = find(&keyframes, &room.frame(&world_from_camera));
+        let found = found.unwrap_or_else(|| panic!("nothing found at {turn_deg} degrees"));
         assert_eq!(found.keyframe, KeyframeId(id));
         let pose = keyframes[id as usize].world_from_camera
             * found.tracked.view.target_from_reference.inverse();

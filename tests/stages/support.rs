@@ -119,7 +119,7 @@ const BOX_M: [[f64; 3]; 2] = [[0.5, 0.5, 0.9], [1.2, 1.4, 1.5]];
 /// Centre and radius of the ball, metres.
 const BALL_M: ([f64; 3], f64) = ([-0.7, 0.2, 1.4], 0.35);
 /// Sizes of the spots of paint (metres), and how strong they are (grey values).
-const PAINT: [(f64, f64); 3] = [(0.9, 70.0), (0.31, 60.0), (0.13, 40.0)];
+const PAINT: [(f64, f64); 3] = [(1.1, 170.0), (0.35, 110.0), (0.13, 100.0)];
 
 impl Room {
     /// Returns the room that most tests look at.
