@@ -1,16 +1,16 @@
 //! Dense residuals: derivatives against numbers, and sums that do not depend on threads.
 
-use nalgebra::{Point3, Vector1, Vector2, Vector3, Vector6};
+use nalgebra::{Point3, Unit, Vector1, Vector2, Vector3, Vector6};
 use recon_node::dense_residual::{
     Comparison, Exposure, ReferencePoint, RelativeView, ResidualScale, ResidualSettings, Vector8,
 };
 use recon_node::frame::Frame;
 use recon_node::geometry::{Se3, numeric};
 use recon_node::pyramid::{Level, Pyramid};
+use recon_node::reference::Reference;
 use recon_node::sensor::DepthNoise;
 
 use crate::support::{Room, camera_of, frame_of, keyframe_of, on_threads, pose, repainted};
-use recon_node::reference::Reference;
 
 const SIZE: (u32, u32) = (80, 60);
 const SCALE: ResidualScale = ResidualScale { intensity: 6.0, depth: 2.0 };
@@ -101,7 +101,7 @@ fn the_geometric_gradient_is_the_derivative_of_the_cost() {
 /// On an oblique wall the target's depth changes as the point moves along it.
 #[test]
 fn the_geometric_gradient_holds_on_oblique_walls() {
-    let normal = Vector3::new(0.5, -0.2, 1.0).normalize();
+    let normal = Unit::new_normalize(Vector3::new(0.5, -0.2, 1.0)).into_inner();
     let camera = camera_of(SIZE);
     let depth_m = |x: usize, y: usize| {
         let ray = camera.ray(&Vector2::new(x as f64, y as f64)).unwrap();

@@ -1,6 +1,6 @@
 //! Pointmaps: normals, halving, and points that cannot be.
 
-use nalgebra::{Vector2, Vector3};
+use nalgebra::{Unit, Vector2, Vector3};
 use proptest::prelude::*;
 use recon_node::error::Error;
 use recon_node::pointmap::Pointmap;
@@ -26,8 +26,9 @@ fn plane(normal: &Vector3<f32>, distance_m: f32) -> Pointmap {
 
 /// Planes that the whole image sees, at up to 50 degrees, facing away from the camera.
 fn any_plane() -> impl Strategy<Value = (Vector3<f32>, f32)> {
-    (-0.6f32..0.6, -0.6f32..0.6, 0.5f32..4.0)
-        .prop_map(|(x, y, distance_m)| (Vector3::new(x, y, 1.0).normalize(), distance_m))
+    (-0.6f32..0.6, -0.6f32..0.6, 0.5f32..4.0).prop_map(|(x, y, distance_m)| {
+        (Unit::new_normalize(Vector3::new(x, y, 1.0)).into_inner(), distance_m)
+    })
 }
 
 proptest! {

@@ -3,11 +3,11 @@
 use nalgebra::{Point3, Vector2};
 use proptest::prelude::*;
 use recon_node::dense_residual::ReferencePoint;
+use recon_node::geometry::Se3;
 use recon_node::keyframe::Keyframe;
 use recon_node::reference::{Reference, select_points};
 
 use crate::support::{Room, frame_of, keyframe_of};
-use recon_node::geometry::Se3;
 
 /// A wall two metres ahead, painted at random.
 fn painted_wall(size: (u32, u32), seed: u32) -> Keyframe {

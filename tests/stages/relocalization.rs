@@ -1,5 +1,7 @@
 //! Relocalisation: the right place among several, or none.
 
+use std::sync::Arc;
+
 use image::imageops;
 use recon_node::config::Config;
 use recon_node::frame::Frame;
@@ -7,7 +9,6 @@ use recon_node::geometry::Se3;
 use recon_node::keyframe::{Keyframe, KeyframeId};
 use recon_node::reference::Reference;
 use recon_node::relocalization::{Relocalized, relocalize};
-use std::sync::Arc;
 
 use crate::support::{Room, SIZE, frame_of, pose, pose_error, prepared, tracker};
 

@@ -132,8 +132,6 @@ fn a_prior_holds_what_the_images_leave_open() {
     let start = [RelativeView::identity()];
     let tracked = tracker().track(&reference(&wall), &blind.pyramid, &start, Some(&prior));
     assert!(pose_error(&tracked.view.target_from_reference, &expected).is_within(1e-3, 0.05));
-    let sure = tracker().motion_prior(expected, f64::NAN).information;
-    assert!(sure.iter().all(|v| v.is_finite()) || tracked.verdict != Verdict::Tracked);
 }
 
 proptest! {
