@@ -113,9 +113,12 @@ impl Pointmap {
         let centre = self.point(x, y)?;
         let horizontal = self.point(x + reach, y)? - self.point(x - reach, y)?;
         let vertical = self.point(x, y + reach)? - self.point(x, y - reach)?;
-        // A surface seen at 80 degrees rises by some 6 times its width; beyond that it is an edge.
-        let footprint = (horizontal.xy().norm() + vertical.xy().norm()).max(1e-6);
-        if horizontal.z.abs() + vertical.z.abs() > 6.0 * footprint {
+        // A surface seen at 80 degrees recedes along the ray by some 6 times its width across it;
+        // beyond that it is an edge.
+        let ray = centre.try_normalize(1e-12)?;
+        let along = [horizontal.dot(&ray), vertical.dot(&ray)];
+        let across = (horizontal - ray * along[0]).norm() + (vertical - ray * along[1]).norm();
+        if along[0].abs() + along[1].abs() > 6.0 * across.max(1e-6) {
             return None;
         }
         let normal = vertical.cross(&horizontal).try_normalize(1e-12)?;

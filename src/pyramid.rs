@@ -37,7 +37,7 @@ pub struct Pyramid {
 const DEPTH_STEP_FRAC: f32 = 0.05;
 
 impl Pyramid {
-    /// Returns up to `max_levels` levels of the frame, none narrower than 16 pixels.
+    /// Returns up to `max_levels` levels of the frame, none lower or narrower than 12 pixels but the first.
     pub fn new(frame: &Frame, camera: &Camera, max_levels: usize) -> Self {
         let mut intensity = intensity(frame);
         let mut depth = match &frame.depth {

@@ -33,7 +33,8 @@ impl Reference {
     }
 }
 
-/// Returns at most `max_points` points of one level, in row order of their cells.
+/// Returns about `max_points` points of one level, one of each cell of a grid, in row order; cells
+/// that the border cuts may be more.
 pub fn select_points(level: &Level, pointmap: &Pointmap, max_points: usize) -> Vec<ReferencePoint> {
     let pixels = level.width() * level.height();
     let cell = (pixels as f64 / max_points.max(1) as f64).sqrt().ceil().max(1.0) as usize;

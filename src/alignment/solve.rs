@@ -40,7 +40,7 @@ pub(super) fn step(factors: &[Factor], held: usize, poses: &mut [Se3]) -> f64 {
     if !step.iter().all(|v| v.is_finite()) {
         return 0.0;
     }
-    for (index, pose) in poses.iter_mut().enumerate() {
+    for (index, pose) in poses.iter_mut().enumerate().filter(|(index, _)| *index != held) {
         let own: Vector6<f64> = step.fixed_rows::<6>(6 * index).into_owned();
         *pose = se3::exp(&own) * *pose;
     }

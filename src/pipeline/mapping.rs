@@ -16,17 +16,15 @@ use crate::window::CovisibilityGraph;
 
 /// A map of one keyframe is given up when this many times more frames were lost than placed.
 const STILLBORN_RATIO: usize = 5;
-/// Least share of a view that must have geometry for a map to begin with it.
-const MIN_FIRST_VIEW_FRAC: f64 = 0.1;
 
 impl Pipeline {
     /// The first frame with geometry becomes the first keyframe and fixes the world's frame.
     pub(super) fn begin_map(&mut self, frame: &PreparedFrame) -> Result<MapUpdate> {
         let (id, stamp) = (frame.frame.id, frame.frame.stamp);
-        let seen_frac = frame.frame.depth.as_ref().map_or(1.0, |depth| depth.valid_frac());
-        if seen_frac < MIN_FIRST_VIEW_FRAC {
-            let reason = format!("only {:.0} % of the view has depth", 100.0 * seen_frac);
-            return Ok(self.refuse(id, stamp, reason));
+        // Nothing could ever be tracked against a keyframe without points.
+        if frame.frame.depth.is_some() && frame.mean_depth_m.is_none() {
+            let reason = "the depth image has next to no depth within range";
+            return Ok(self.refuse(id, stamp, reason.to_owned()));
         }
         match self.add_keyframe(frame, Se3::identity()) {
             Ok(keyframe) => {

@@ -115,8 +115,10 @@ impl Pipeline {
         match location {
             Location::Unmapped => self.begin_map(frame),
             Location::Lost(reason) => Ok(self.lose(frame, reason)),
-            Location::Tracked(tracked) => self.extend_map(frame, &tracked, TrackingState::Tracking),
-            Location::Relocalized(tracked) => {
+            Location::Tracked(tracked) if self.lost_frames == 0 => {
+                self.extend_map(frame, &tracked, TrackingState::Tracking)
+            }
+            Location::Tracked(tracked) | Location::Relocalized(tracked) => {
                 self.extend_map(frame, &tracked, TrackingState::Relocalized)
             }
         }

@@ -15,9 +15,12 @@ pub struct PreparedFrame {
     pub camera: Camera,
     /// Its pyramid.
     pub pyramid: Pyramid,
-    /// Mean depth of what it sees, metres; `None` without depth.
+    /// Mean depth of what it sees, metres; `None` where next to nothing of it has depth.
     pub mean_depth_m: Option<f64>,
 }
+
+/// Frames with depth in a smaller share of their pixels carry no map.
+const MIN_DEPTH_FRAC: f64 = 0.02;
 
 /// Returns the frame at working size with its pyramid.
 ///
@@ -44,5 +47,5 @@ fn mean_depth_m(frame: &Frame) -> Option<f64> {
         sum += f64::from(depth);
         count += 1;
     }
-    (count > 0).then(|| sum / count as f64)
+    (count as f64 > MIN_DEPTH_FRAC * depths.len() as f64).then(|| sum / count as f64)
 }

@@ -1,0 +1,22 @@
+//! What each stage promises, by its laws and by the inputs that it refuses.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+#![allow(clippy::float_cmp, reason = "what is compared for equality is promised exactly")]
+
+mod alignment;
+mod dense_residual;
+mod frame;
+mod map;
+mod pipeline;
+mod pointmap;
+mod pose_graph;
+mod pyramid;
+mod recovery;
+mod reference;
+mod relocalization;
+mod runtime;
+mod sensor_depth;
+mod support;
+mod tracking;
+mod verdicts;
+mod window;
