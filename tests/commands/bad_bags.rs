@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use recon_node::simulator::Simulator;
 use recon_node::source::{FrameSource, SourceItem};
 
 use crate::messages::{Image, camera_info};
-use crate::support::{Recorded, assert_tells, small_room};
+use crate::support::{Recorded, assert_tells, depth_name, png, small_room};
 
 const COLOR: &str = "/camera/color/image_raw";
 const DEPTH: &str = "/camera/aligned_depth_to_color/image_raw";
@@ -61,7 +60,7 @@ impl Bag {
 
 /// Writes a bag of the simulated room with depth in metres, changed pixel by pixel.
 fn write_bag(path: &Path, change_depth: impl Fn(usize, f32) -> f32) {
-    let mut simulator = Simulator::new(small_room(FRAMES)).unwrap();
+    let mut simulator = small_room(FRAMES);
     let mut bag = Bag::create(path);
     while let Some(SourceItem::Frame(frame)) = simulator.next_item().unwrap() {
         let nanos = START_NANOS + frame.stamp.nanos();
@@ -80,7 +79,7 @@ fn write_bag(path: &Path, change_depth: impl Fn(usize, f32) -> f32) {
 #[test]
 fn depth_that_is_not_a_number_or_infinite_is_no_depth() {
     let folder = Recorded::nothing();
-    let odd = |pixel: usize, depth: f32| match pixel % 7 {
+    let odd = |pixel: usize, depth: f32| match pixel % 61 {
         0 => f32::NAN,
         1 => f32::INFINITY,
         2 => f32::NEG_INFINITY,
@@ -101,11 +100,19 @@ fn depth_that_is_not_a_number_or_infinite_is_no_depth() {
 fn depth_that_is_never_a_number_is_no_map() {
     let folder = Recorded::nothing();
     write_bag(&folder.path("blind.mcap"), |_, _| f32::NAN);
-    let output = folder.recon(&["replay", "blind.mcap", "--out", "out"]).output().unwrap();
-    let message = crate::support::text(&output.stderr);
-    assert!(!message.contains("panicked"), "{message}");
+    let message = folder.failure(&["replay", "blind.mcap", "--out", "out"], 1);
+    assert_tells(&message, &["no frame could be placed", "needs depth"]);
     let cloud = recon_node::export::read_ply(&folder.path("out/map.ply")).unwrap();
     assert!(cloud.points.is_empty());
+}
+
+#[test]
+fn the_map_begins_with_the_first_frame_that_has_depth() {
+    let recorded = Recorded::of(6);
+    let blank = || png(320, 240, vec![0; 320 * 240]);
+    (0..2).for_each(|id| drop(recorded.write(&format!("room/{}", depth_name(id)), blank())));
+    let metrics = recorded.figures(&[]);
+    assert_eq!((&metrics["frames"], &metrics["tracked"]), (&6.into(), &4.into()));
 }
 
 #[test]

@@ -23,16 +23,6 @@ fn a_short_demo_is_accurate_and_leaves_all_results() {
 }
 
 #[test]
-fn another_seed_is_another_recording() {
-    let folder = Recorded::nothing();
-    let map = |seed: &str| {
-        folder.success(&["demo", "--duration", "0.1", "--seed", seed, "--out", seed]);
-        folder.bytes(&format!("{seed}/map.ply"))
-    };
-    assert!(map("1") != map("2"));
-}
-
-#[test]
 fn a_demo_of_no_length_is_refused() {
     let message = Recorded::nothing().failure(&["demo", "--duration", "0"], 2);
     assert_tells(&message, &["duration_secs", "choose"]);

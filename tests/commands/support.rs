@@ -9,7 +9,7 @@ use assert_cmd::Command;
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageBuffer, Luma};
 use recon_node::frame::Frame;
-use recon_node::simulator::{Simulator, SimulatorConfig};
+use recon_node::simulator::{Material, Pattern, Scene, Simulator, SimulatorConfig};
 use recon_node::source::{FrameSource, SourceItem};
 
 /// Depth units for one metre.
@@ -19,13 +19,25 @@ const START_SECS: f64 = 100.0;
 /// What a run may take before it counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-pub fn small_room(frames: usize) -> SimulatorConfig {
-    SimulatorConfig {
+/// Returns a recording of so many frames of a room that is quickly made.
+pub fn small_room(frames: usize) -> Simulator {
+    let config = SimulatorConfig {
         duration_secs: frames as f64 / 30.0,
         width: 320,
         height: 240,
         ..SimulatorConfig::default()
-    }
+    };
+    let paper = Material::tiled(Pattern::Wallpaper, [0.7, 0.6, 0.5], [0.4, 0.5, 0.4]);
+    let wood = Material::fitted(Pattern::Wood, [0.6, 0.4, 0.3], [0.4, 0.3, 0.2]);
+    let poster = Material::fitted(Pattern::Poster, [0.8, 0.7, 0.6], [0.3, 0.4, 0.6]);
+    let [paper, wood, poster] = [paper, wood, poster].map(|m| m.with_texels(256));
+    let scene = Scene::new()
+        .room([5.0, 4.6, 2.5], paper, wood, paper)
+        .cuboid([0.0, 0.0, 0.0], [1.0, 0.8, 0.7], 0.3, wood)
+        .sphere([0.2, 0.0, 0.9], 0.2, poster)
+        .column([-1.5, 1.8, 0.0], 0.15, 2.0, 12, poster)
+        .picture([2.48, 0.0, 1.4], std::f64::consts::PI, [1.2, 1.0], poster);
+    Simulator::with_scene(config, scene).unwrap()
 }
 
 /// A folder with a recording in it, `room`, in which the program runs.
@@ -37,7 +49,7 @@ impl Recorded {
     /// Returns a good recording of so many frames, in TUM layout and with ground truth.
     pub fn of(frames: usize) -> Self {
         let recorded = Self { folder: tempfile::tempdir().unwrap() };
-        let mut simulator = Simulator::new(small_room(frames)).unwrap();
+        let mut simulator = small_room(frames);
         recorded.write("room/calibration.yaml", calibration(&simulator));
         let [mut colors, mut depths, mut poses] = [const { String::new() }; 3];
         while let Some(SourceItem::Frame(frame)) = simulator.next_item().unwrap() {
