@@ -20,6 +20,10 @@ const COVISIBLE_FRAC: f64 = 0.1;
 /// A constraint between keyframes this many apart closes a loop: the camera has been away.
 const LOOP_GAP_KEYFRAMES: u32 = 20;
 
+/// A view with geometry in less than this share of its pixels is no keyframe: nothing could be
+/// tracked against it.
+const MIN_VALID_FRAC: f64 = 0.01;
+
 /// What has become of the keyframe that a frame was tracked against.
 #[derive(Default)]
 pub(super) struct KeyframeChange {
@@ -51,7 +55,10 @@ impl Pipeline {
         if tracked.inlier_frac < self.config.keyframe.min_inlier_frac {
             return Ok(KeyframeChange::default());
         }
-        let keyframe = self.add_keyframe(frame, world_from_camera)?;
+        let keyframe = match self.add_keyframe(frame, world_from_camera) {
+            Err(Error::MissingInput { .. }) => return Ok(KeyframeChange::default()),
+            added => added?,
+        };
         let loop_closed = self.align_around(keyframe, None);
         self.set_anchor(keyframe);
         self.hang_on(keyframe, RelativeView::identity());
@@ -122,6 +129,13 @@ impl Pipeline {
             let what = "views of a prediction";
             return Err(Error::ShapeMismatch { what, expected: "1".into(), found: "0".into() });
         };
+        if geometry.pointmap.valid_frac() < MIN_VALID_FRAC {
+            return Err(Error::MissingInput {
+                model: self.model.name(),
+                missing: "depth in more than a few pixels of a frame",
+                remedy: "look at the depth images, and at sensor.max_range_m",
+            });
+        }
         let overlaps = self.overlaps(frame, &world_from_camera);
         let id = self.map.take_id();
         self.map.insert(Keyframe {

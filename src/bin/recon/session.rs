@@ -24,6 +24,9 @@ use recon_node::viz;
 use crate::progress::Progress;
 use crate::report::{self, Metrics};
 
+/// Names of all back ends.
+const MODELS: [&str; 1] = ["sensor-depth"];
+
 /// How the pipeline is set up, and where results go.
 #[derive(clap::Args)]
 pub struct SessionArgs {
@@ -53,7 +56,11 @@ impl SessionArgs {
         let yaml = self.config.as_ref().map(read).transpose()?;
         let mut settings = self.settings.clone();
         settings.extend(self.model.as_ref().map(|name| format!("model.name={name}")));
-        Config::from_sources(yaml.as_deref(), &settings)
+        let config = Config::from_sources(yaml.as_deref(), &settings)?;
+        if MODELS.contains(&config.model.name.as_str()) {
+            return Ok(config);
+        }
+        Err(unknown_model(&config.model.name))
     }
 }
 
@@ -93,11 +100,13 @@ pub fn run(
 fn model(config: &Config) -> Result<Box<dyn ReconstructionModel>> {
     match config.model.name.as_str() {
         "sensor-depth" => Ok(Box::new(SensorDepth::new(config.sensor.clone()))),
-        other => Err(Error::config(
-            "model.name",
-            format!("there is no model '{other}'; available: sensor-depth"),
-        )),
+        other => Err(unknown_model(other)),
     }
+}
+
+fn unknown_model(name: &str) -> Error {
+    let available = MODELS.join(", ");
+    Error::config("model.name", format!("there is no model '{name}'; available: {available}"))
 }
 
 /// A flag that Ctrl-C and SIGTERM set, so that what was mapped so far is still written.

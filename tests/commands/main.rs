@@ -1,0 +1,14 @@
+//! The program as its user meets it: what it leaves, what it prints, and what it says about bad
+//! input.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod bad_bags;
+mod bad_input;
+mod configuration;
+mod demo;
+#[path = "../dataset_reading/support/messages.rs"]
+#[allow(dead_code, reason = "written for the tests of reading, which use all of it")]
+mod messages;
+mod replay;
+mod support;
