@@ -27,6 +27,9 @@ pub struct RelocalizationConfig {
     /// Least share of points that look as they should.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub min_inlier_frac: f64,
+    /// Least correlation between what is seen and what should be seen.
+    #[schemars(range(min = -1.0, max = 1.0))]
+    pub min_correlation: f64,
     /// Least share of points that lie where they should.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub min_depth_inlier_frac: f64,
@@ -39,6 +42,7 @@ impl Default for RelocalizationConfig {
             min_similarity: 0.3,
             min_overlap_frac: 0.4,
             min_inlier_frac: 0.75,
+            min_correlation: 0.75,
             min_depth_inlier_frac: 0.75,
         }
     }
@@ -50,6 +54,7 @@ impl RelocalizationConfig {
         tracked.verdict == Verdict::Tracked
             && tracked.overlap_frac >= self.min_overlap_frac
             && tracked.inlier_frac >= self.min_inlier_frac
+            && tracked.correlation.is_none_or(|c| c >= self.min_correlation)
             && tracked.depth_inlier_frac.is_none_or(|frac| frac >= self.min_depth_inlier_frac)
     }
 }

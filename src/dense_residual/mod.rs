@@ -185,6 +185,7 @@ impl Comparison<'_> {
             photometric: f64::from(sample.intensity) - gained_intensity - warp.offset,
             photometric_by_point: projection.tr_mul(&gradient),
             gained_intensity,
+            intensity: f64::from(sample.intensity),
             geometric: self.geometric(point, &p, warp, &sample),
         })
     }
@@ -221,6 +222,8 @@ struct PointResidual {
     photometric_by_point: Vector3<f64>,
     /// `e^a I_reference`: the derivative by the log gain, negated.
     gained_intensity: f64,
+    /// Intensity of the target.
+    intensity: f64,
     geometric: Option<GeometricResidual>,
 }
 

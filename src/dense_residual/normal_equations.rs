@@ -35,7 +35,14 @@ pub struct NormalEquations {
     pub with_depth: usize,
     /// Of those, points whose depths agree.
     pub depth_inliers: usize,
+    /// Sums over the points compared by intensity: reference, target, their squares and product.
+    intensity_sums: [f64; 5],
+    /// Points compared by intensity.
+    compared: usize,
 }
+
+/// A reference whose points spread less than this in intensity shows no pattern to correlate.
+const MIN_CONTRAST: f64 = 4.0;
 
 impl NormalEquations {
     /// Returns the mean cost of a residual; points that contradict the target count as gross
@@ -47,6 +54,17 @@ impl NormalEquations {
         let gross = KERNEL.cost(6.0);
         let count = self.residuals + self.contradicting;
         (self.cost + gross * self.contradicting as f64) / count as f64
+    }
+
+    /// Returns the correlation of intensities, -1 to 1, between reference and target: whatever the
+    /// contrast, it is near 1 where the two show the same and near 0 elsewhere. `None` where the
+    /// reference shows no pattern.
+    pub fn correlation(&self) -> Option<f64> {
+        let n = self.compared.max(1) as f64;
+        let [a, b, aa, bb, ab] = self.intensity_sums.map(|sum| sum / n);
+        let (variance_a, variance_b) = (aa - a * a, bb - b * b);
+        let has_pattern = variance_a > MIN_CONTRAST * MIN_CONTRAST;
+        has_pattern.then(|| (ab - a * b) / (variance_a * variance_b).sqrt().max(1e-9))
     }
 
     /// Returns Hessian and gradient of the pose alone: the exposure is eliminated (Schur
@@ -83,6 +101,8 @@ impl NormalEquations {
             inliers: 0,
             with_depth: 0,
             depth_inliers: 0,
+            intensity_sums: [0.0; 5],
+            compared: 0,
         }
     }
 
@@ -96,6 +116,10 @@ impl NormalEquations {
         self.inliers += other.inliers;
         self.with_depth += other.with_depth;
         self.depth_inliers += other.depth_inliers;
+        self.compared += other.compared;
+        for (sum, more) in self.intensity_sums.iter_mut().zip(other.intensity_sums) {
+            *sum += more;
+        }
     }
 
     fn full_hessian(&self) -> Matrix8 {
@@ -168,6 +192,11 @@ impl Accumulator {
     }
 
     fn add_photometric(&mut self, residual: &PointResidual) {
+        let (a, b) = (residual.gained_intensity, residual.intensity);
+        for (sum, term) in self.sum.intensity_sums.iter_mut().zip([a, b, a * a, b * b, a * b]) {
+            *sum += term;
+        }
+        self.sum.compared += 1;
         let inlier = residual.photometric.abs() < self.settings.intensity_inlier;
         self.sum.inliers += usize::from(inlier);
         let sigma = self.scale.intensity;

@@ -15,9 +15,15 @@ impl Pipeline {
         let Some(anchor) = &self.anchor else { return Location::Unmapped };
         let attempt = self.motion.as_ref().map(|motion| self.track_on(anchor, motion, frame));
         match attempt {
-            Some(tracked) if tracked.verdict == Verdict::Tracked => Location::Tracked(tracked),
+            Some(tracked) if self.is_believed(&tracked) => Location::Tracked(tracked),
             _ => self.recover(frame, attempt.as_ref()),
         }
+    }
+
+    /// Whether a tracked pose is taken: after frames without one, only on better evidence.
+    fn is_believed(&self, tracked: &Tracked) -> bool {
+        tracked.verdict == Verdict::Tracked
+            && (self.lost_frames == 0 || self.config.relocalization.accepts(tracked))
     }
 
     /// Tracks against the anchor from where the camera should be by now.

@@ -60,6 +60,9 @@ pub struct TrackingConfig {
     /// Lost below this share of points that look as they should.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub min_inlier_frac: f64,
+    /// Lost below this correlation between what is seen and what should be seen.
+    #[schemars(range(min = -1.0, max = 1.0))]
+    pub min_correlation: f64,
     /// Lost below this share of points that lie where they should.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub min_depth_inlier_frac: f64,
@@ -79,6 +82,7 @@ impl Default for TrackingConfig {
             max_turn_rad_per_sec: 10.0,
             min_overlap_frac: 0.2,
             min_inlier_frac: 0.6,
+            min_correlation: 0.5,
             min_depth_inlier_frac: 0.5,
         }
     }
@@ -116,6 +120,9 @@ pub struct Tracked {
     pub overlap_frac: f64,
     /// Share of those whose intensity agrees.
     pub inlier_frac: f64,
+    /// Correlation of the points' intensities with the frame's, -1 to 1; `None` where the reference
+    /// shows no pattern.
+    pub correlation: Option<f64>,
     /// Share of those with depth on both sides whose depth agrees; `None` where there are few.
     pub depth_inlier_frac: Option<f64>,
     /// Mean robust cost of a residual.
@@ -219,6 +226,7 @@ impl Tracker {
             covariance: verdict::covariance(&normal),
             overlap_frac: share(normal.visible, comparison.points.len()),
             inlier_frac: share(normal.inliers, normal.visible),
+            correlation: normal.correlation(),
             depth_inlier_frac: enough_depth.then(|| share(normal.depth_inliers, normal.with_depth)),
             mean_cost: normal.mean_cost(),
             scale,

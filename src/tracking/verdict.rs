@@ -54,9 +54,10 @@ pub(super) fn verdict(tracked: &Tracked, config: &TrackingConfig) -> Verdict {
     let depth_mismatch =
         tracked.depth_inlier_frac.is_some_and(|frac| frac < config.min_depth_inlier_frac);
     let finite = tracked.covariance.iter().all(|v| v.is_finite());
+    let uncorrelated = tracked.correlation.is_some_and(|c| c < config.min_correlation);
     if tracked.overlap_frac < config.min_overlap_frac {
         Verdict::Lost(LostReason::LowOverlap)
-    } else if tracked.inlier_frac < config.min_inlier_frac {
+    } else if tracked.inlier_frac < config.min_inlier_frac || uncorrelated {
         Verdict::Lost(LostReason::LowInliers)
     } else if depth_mismatch {
         Verdict::Lost(LostReason::DepthMismatch)
