@@ -2,6 +2,7 @@
 //! configuration. `benches/RECORD.md` keeps the figures.
 
 #![expect(clippy::unwrap_used, reason = "a bench that fails says where")]
+#![expect(clippy::print_stderr, reason = "accuracy is told beside speed")]
 #![allow(missing_docs, reason = "criterion makes functions without documentation")]
 
 use std::hint::black_box;
