@@ -162,8 +162,8 @@ impl Comparison<'_> {
     pub fn scale(&self, view: &RelativeView) -> ResidualScale {
         let warp = Warp::from(view);
         let (mut photometric, mut geometric) = (Vec::new(), Vec::new());
-        // Every other point is enough for a median.
-        for residual in self.points.iter().step_by(2).filter_map(|p| self.residual(p, &warp)) {
+        // Every third point is enough for a median.
+        for residual in self.points.iter().step_by(3).filter_map(|p| self.residual(p, &warp)) {
             photometric.push(residual.photometric as f32);
             geometric.extend(residual.geometric.map(|g| (g.depth_error_m / g.sigma_m) as f32));
         }

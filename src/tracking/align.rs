@@ -7,6 +7,8 @@ use crate::dense_residual::{Comparison, NormalEquations, RelativeView, ResidualS
 
 /// A step that moves the image by less than this many pixels ends the search on a level.
 const SMALL_STEP_PX: f64 = 0.03;
+/// Steps in a row that may fail to lower the cost: more than that and it is as low as it gets.
+const MAX_REJECTED: usize = 1;
 
 /// Result of one level.
 pub(super) struct Outcome {
@@ -114,7 +116,7 @@ fn descend(
 ) -> (RelativeView, bool) {
     let mut view = start;
     let (mut normal, mut cost) = problem.linearize(&view);
-    let mut damping = 1e-4;
+    let (mut damping, mut rejected) = (1e-4, 0);
     // A turn by one over the focal length moves the image by a pixel; so does, at a metre, a step.
     let small_step = SMALL_STEP_PX / problem.comparison.target.camera.intrinsics().fx;
     for _ in 0..max_iterations {
@@ -124,10 +126,12 @@ fn descend(
         if candidate_cost < cost {
             (view, normal, cost) = (candidate, candidate_normal, candidate_cost);
             damping = (damping * 0.2).max(1e-6);
+            rejected = 0;
         } else {
             damping *= 20.0;
+            rejected += 1;
         }
-        if step.amax() < small_step || damping > 1e3 {
+        if step.amax() < small_step || rejected > MAX_REJECTED {
             return (view, true);
         }
     }
