@@ -46,7 +46,7 @@ pub struct AlignmentConfig {
 impl Default for AlignmentConfig {
     fn default() -> Self {
         Self {
-            rounds: 4,
+            rounds: 3,
             max_points: 1000,
             pyramid_level: 0,
             geometric_weight: 1.0,
@@ -55,6 +55,9 @@ impl Default for AlignmentConfig {
         }
     }
 }
+
+/// A step below this, rad or m, ends the rounds: a few hundredths of a pixel.
+const SMALL_STEP: f64 = 1e-4;
 
 /// An aligned window, with its evidence.
 #[derive(Debug, Clone)]
@@ -89,18 +92,16 @@ pub fn align_window(
     let held = (0..window.len()).min_by_key(|&i| window[i].id).unwrap_or(0);
     let mut mean_cost = [f64::INFINITY; 2];
     let mut last_step = 0.0;
-    for round in 0..config.rounds {
-        let factors = pair::linearize_all(&mut pairs, &views, &poses);
-        mean_cost[1] = solve::mean_cost(&factors);
-        if round == 0 {
-            mean_cost[0] = mean_cost[1];
-        }
+    let mut factors = pair::linearize_all(&mut pairs, &views, &poses);
+    mean_cost[0] = solve::mean_cost(&factors);
+    for _ in 0..config.rounds {
         last_step = solve::step(&factors, held, &mut poses);
-        if last_step < 1e-5 {
+        factors = pair::linearize_all(&mut pairs, &views, &poses);
+        if last_step < SMALL_STEP {
             break;
         }
     }
-    let factors = pair::linearize_all(&mut pairs, &views, &poses);
+    mean_cost[1] = solve::mean_cost(&factors);
     Ok(WindowAlignment {
         constraints: factors.iter().filter_map(|f| f.constraint(&views)).collect(),
         world_from_camera: window.iter().map(|k| k.id).zip(poses).collect(),

@@ -20,8 +20,15 @@ use crate::sensor::DepthNoise;
 pub struct AlignmentView<'a> {
     id: KeyframeId,
     points: Vec<ReferencePoint>,
+    /// Few of them, by which it shows whether another view shares anything.
+    sparse_points: Vec<ReferencePoint>,
     level: &'a Level,
 }
+
+/// A view with fewer points than this times [`SPARSE_STEP`] shares nothing worth aligning.
+const MIN_SPARSE_POINTS: usize = 10;
+/// One in so many points is among the sparse ones.
+const SPARSE_STEP: usize = 7;
 
 impl<'a> AlignmentView<'a> {
     /// Returns the view of a keyframe.
@@ -33,7 +40,8 @@ impl<'a> AlignmentView<'a> {
             pointmap = std::borrow::Cow::Owned(pointmap.halved());
         }
         let points = select_points(level, &pointmap, config.max_points);
-        Self { id: keyframe.id, points, level }
+        let sparse_points = points.iter().step_by(SPARSE_STEP).copied().collect();
+        Self { id: keyframe.id, points, sparse_points, level }
     }
 }
 
@@ -82,13 +90,7 @@ pub(super) fn pairs(
         })
         .collect::<Vec<_>>()
         .into_par_iter()
-        .filter(|pair| {
-            let loose = ResidualScale { intensity: 20.0, depth: 3.0 };
-            let normal = pair.comparison(views).linearize(&pair.view(poses), &loose);
-            let shared = normal.visible.saturating_sub(normal.contradicting) as f64;
-            shared >= config.min_pair_overlap_frac * views[pair.source].points.len() as f64
-                && normal.visible > 50
-        })
+        .filter(|pair| pair.shared_frac(views, poses) >= config.min_pair_overlap_frac)
         .collect()
 }
 
@@ -108,6 +110,16 @@ impl Pair {
             target: views[self.target].level,
             settings: self.settings,
         }
+    }
+
+    /// Share of the source's points that the target sees, and that lie where it sees them.
+    fn shared_frac(&self, views: &[AlignmentView<'_>], poses: &[Se3]) -> f64 {
+        let points = &views[self.source].sparse_points;
+        let loose = ResidualScale { intensity: 20.0, depth: 3.0 };
+        let comparison = Comparison { points, ..self.comparison(views) };
+        let normal = comparison.linearize(&self.view(poses), &loose);
+        let shared = normal.visible.saturating_sub(normal.contradicting);
+        shared as f64 / points.len().max(MIN_SPARSE_POINTS) as f64
     }
 
     fn view(&self, poses: &[Se3]) -> RelativeView {

@@ -1,6 +1,6 @@
 //! Fusion: what a frame measures sharpens the pointmap of the keyframe it was tracked against.
 
-use nalgebra::Vector3;
+use nalgebra::{Matrix3, Vector3};
 use rayon::prelude::*;
 
 use super::MapConfig;
@@ -21,7 +21,7 @@ pub fn fuse(
     config: &MapConfig,
 ) -> usize {
     let width = keyframe.pointmap.width();
-    let fusion = Fusion { frame, frame_from_keyframe, noise, config };
+    let fusion = Fusion::new(frame, frame_from_keyframe, noise, config);
     let pointmap = &keyframe.pointmap;
     let row = |y: usize| -> Vec<_> {
         (0..width)
@@ -38,28 +38,52 @@ pub fn fuse(
     rows.iter().map(Vec::len).sum()
 }
 
+/// What every point needs; the pose taken apart once.
 struct Fusion<'a> {
     frame: &'a Level,
-    frame_from_keyframe: &'a Se3,
+    rotation: Matrix3<f64>,
+    translation: Vector3<f64>,
     noise: DepthNoise,
-    config: &'a MapConfig,
+    gate_frac: f64,
+    max_measurements: f64,
 }
 
-impl Fusion<'_> {
+impl<'a> Fusion<'a> {
+    fn new(
+        frame: &'a Level,
+        frame_from_keyframe: &Se3,
+        noise: DepthNoise,
+        config: &MapConfig,
+    ) -> Self {
+        Self {
+            frame,
+            rotation: frame_from_keyframe.rotation.to_rotation_matrix().into_inner(),
+            translation: frame_from_keyframe.translation.vector,
+            noise,
+            gate_frac: config.fusion_gate_frac,
+            max_measurements: config.max_fused_measurements,
+        }
+    }
+
+    /// The point moved along its ray and its new confidence, or `None` where it stays.
     fn fused(&self, point: &Vector3<f32>, confidence: f32) -> Option<(Vector3<f32>, f32)> {
-        let in_frame = self.frame_from_keyframe * nalgebra::Point3::from(point.cast::<f64>());
-        let pixel = self.frame.camera.project(&in_frame)?;
-        let depth_m = f64::from(self.frame.sample(&pixel)?.depth_m?);
-        let sigma_m = self.noise.sigma_m(depth_m);
-        let gate_m = self.config.fusion_gate_frac * depth_m + sigma_m;
-        if (depth_m - in_frame.z).abs() > gate_m {
+        let expected_sigma_m = self.noise.sigma_m(f64::from(point.z));
+        let limit = (self.max_measurements / (expected_sigma_m * expected_sigma_m)) as f32;
+        if confidence >= limit {
             return None;
         }
-        let measured = self.frame_from_keyframe.inverse() * (in_frame * (depth_m / in_frame.z));
+        let in_frame = self.rotation * point.cast::<f64>() + self.translation;
+        let pixel = self.frame.camera.project(&in_frame.into())?;
+        let depth_m = f64::from(self.frame.sample(&pixel)?.depth_m?);
+        let sigma_m = self.noise.sigma_m(depth_m);
+        if (depth_m - in_frame.z).abs() > self.gate_frac * depth_m + sigma_m {
+            return None;
+        }
+        let measured_in_frame = in_frame * (depth_m / in_frame.z);
+        let measured_z = self.rotation.column(2).dot(&(measured_in_frame - self.translation));
         let weight = (sigma_m * sigma_m).recip() as f32;
-        let limit = weight * self.config.max_fused_measurements as f32;
         let total = confidence + weight;
-        let depth = (point.z * confidence + measured.z as f32 * weight) / total;
-        (depth > 0.0).then(|| (point * (depth / point.z), total.min(limit.max(confidence))))
+        let depth = (point.z * confidence + measured_z as f32 * weight) / total;
+        (depth > 0.0).then(|| (point * (depth / point.z), total.min(limit)))
     }
 }
