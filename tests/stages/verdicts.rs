@@ -54,6 +54,21 @@ fn what_cannot_be_tracked_is_lost() {
     assert!(matches!(track(&blank, &here).verdict, Verdict::Lost(_)));
 }
 
+/// Regression: in pale rooms nearly every residual is small, wherever the camera is, and poses
+/// more than a metre off were taken for tracked; only correlation tells.
+#[test]
+fn another_paint_is_not_taken_for_the_same_however_pale() {
+    let room = Room::new();
+    let pale =
+        |frame: &Frame| repainted(frame, |v| (128.0 + 0.2 * (f64::from(v) - 128.0)).round() as u8);
+    let here = pale(&room.frame(&Se3::identity()));
+    let other = pale(&Room { seed: 99, ..room }.frame(&Se3::identity()));
+    let tracked = track(&here, &other);
+    assert!(tracked.inlier_frac > 0.9, "the inliers alone do not tell: {tracked:?}");
+    assert_eq!(tracked.verdict, Verdict::Lost(LostReason::LowInliers), "{tracked:?}");
+    assert_eq!(track(&here, &here).verdict, Verdict::Tracked);
+}
+
 #[test]
 fn a_reference_without_points_finds_nothing() {
     let here = Room::new().frame(&Se3::identity());
