@@ -22,7 +22,7 @@ const LOOP_GAP_KEYFRAMES: u32 = 20;
 
 /// A view with geometry in less than this share of its pixels is no keyframe: nothing could be
 /// tracked against it.
-const MIN_VALID_FRAC: f64 = 0.01;
+const MIN_VALID_FRAC: f64 = 0.02;
 
 /// What has become of the keyframe that a frame was tracked against.
 #[derive(Default)]

@@ -21,11 +21,6 @@ impl Pipeline {
     /// The first frame with geometry becomes the first keyframe and fixes the world's frame.
     pub(super) fn begin_map(&mut self, frame: &PreparedFrame) -> Result<MapUpdate> {
         let (id, stamp) = (frame.frame.id, frame.frame.stamp);
-        // Nothing could ever be tracked against a keyframe without points.
-        if frame.frame.depth.is_some() && frame.mean_depth_m.is_none() {
-            let reason = "the depth image has next to no depth within range";
-            return Ok(self.refuse(id, stamp, reason.to_owned()));
-        }
         match self.add_keyframe(frame, Se3::identity()) {
             Ok(keyframe) => {
                 self.set_anchor(keyframe);
