@@ -30,7 +30,7 @@ use kind::Kind;
 /// rosbag2 (folder, `.mcap` or `.db3`).
 ///
 /// # Errors
-/// [`Error::Usage`](crate::error::Error::Usage) where an option does not fit the recording or is
+/// [`Error::Usage`] where an option does not fit the recording or is
 /// needed to choose; the other kinds, with file and place, where the recording cannot be used.
 pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn FrameSource>> {
     options.check()?;
@@ -46,7 +46,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn FrameSource>> 
 /// reference, if there is one, covers the first round.
 ///
 /// # Errors
-/// As [`open`], and [`Error::Usage`](crate::error::Error::Usage) for no round at all.
+/// As [`open`], and [`Error::Usage`] for no round at all.
 pub fn open_repeated(
     path: &Path,
     options: &OpenOptions,
