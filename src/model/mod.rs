@@ -1,5 +1,6 @@
 //! Back ends of the `ReconstructionModel` socket.
 
+pub mod nn;
 mod sensor_depth;
 
 pub use sensor_depth::SensorDepth;

@@ -1,0 +1,22 @@
+//! Layers that every feed-forward model is made of, on any device.
+//!
+//! Feature maps are `[N, H, W, C]` and tokens `[N, T, C]`: a token map is a feature map without a
+//! copy, and a 1×1 convolution is a [`Linear`]. Results of every layer are f32 on the CPU; on a
+//! GPU those of [`Linear`] and [`attention`] have the type of the weights, as under PyTorch's
+//! autocast.
+
+mod activation;
+mod attention;
+mod conv;
+mod linear;
+mod norm;
+mod resize;
+mod weights;
+
+pub use activation::{gelu, silu_gate};
+pub use attention::attention;
+pub use conv::{Conv3x3, TransposedConv};
+pub use linear::Linear;
+pub use norm::LayerNorm;
+pub use resize::resize_bilinear;
+pub use weights::Weights;
