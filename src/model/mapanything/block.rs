@@ -109,10 +109,12 @@ impl Mlp {
 pub fn patches(image: &Tensor, patch: usize) -> Result<Tensor> {
     let (n, height, width, channels) = image.dims4()?;
     let (h, w) = (height / patch, width / patch);
-    image
-        .reshape(&[n, h, patch, w, patch, channels])?
-        .permute(vec![0, 1, 3, 5, 2, 4])?
-        .reshape((n, h, w, channels * patch * patch))
+    image.reshape(&[n, h, patch, w, patch, channels])?.permute(vec![0, 1, 3, 5, 2, 4])?.reshape((
+        n,
+        h,
+        w,
+        channels * patch * patch,
+    ))
 }
 
 /// Returns a map `[N, H, W, C]` as the reference lays it out, `[N, C, H, W]`, in f32.

@@ -72,7 +72,8 @@ pub fn weight_files(path: &Path) -> Result<Vec<PathBuf>> {
 
 /// The files that an index names.
 fn parts(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
-    let text = std::fs::read_to_string(index).map_err(Error::io(index, "read the list of parts"))?;
+    let text =
+        std::fs::read_to_string(index).map_err(Error::io(index, "read the list of parts"))?;
     let remedy = "fetch the file again";
     let json: serde_json::Value = serde_json::from_str(&text)
         .map_err(|e| Error::input(index, format!("no valid JSON ({e})"), remedy))?;
@@ -91,7 +92,8 @@ fn read_config(path: &Path) -> Result<ModelConfig> {
     if !file.is_file() {
         return Ok(ModelConfig::default());
     }
-    let text = std::fs::read_to_string(&file).map_err(Error::io(&file, "read the configuration"))?;
+    let text =
+        std::fs::read_to_string(&file).map_err(Error::io(&file, "read the configuration"))?;
     ModelConfig::parse(&text).map_err(|e| {
         let remedy = "fetch it again, or remove it if the model is a released one";
         Error::input(&file, format!("no valid JSON ({e})"), remedy)

@@ -44,7 +44,12 @@ impl DenseHead {
 
     /// Returns the output, `height` × `width` pixels, for maps `levels` `[N, h, w, ·]` from the
     /// shallowest to the deepest.
-    pub fn forward(&self, levels: [&Tensor; 4], height: usize, width: usize) -> Result<DenseOutput> {
+    pub fn forward(
+        &self,
+        levels: [&Tensor; 4],
+        height: usize,
+        width: usize,
+    ) -> Result<DenseOutput> {
         let features = self.fused(levels)?;
         let raw = self.regressor.forward(&features, height, width)?;
         Ok(DenseOutput { features, raw })

@@ -4,8 +4,8 @@ use candle_core::{DType, Result, Tensor};
 
 use super::architecture::Architecture;
 use super::block::{Block, NORM_EPSILON, channels_first};
-use super::tensors::VIEW_TABLE;
 use super::taps::Taps;
+use super::tensors::VIEW_TABLE;
 use crate::model::nn::{LayerNorm, Linear, Weights};
 
 /// Views with tokens, before they know of each other.

@@ -22,7 +22,11 @@ impl Taps {
     }
 
     /// Records a result under `name`, if anybody listens.
-    pub fn record(&self, name: impl Display, result: impl FnOnce() -> Result<Tensor>) -> Result<()> {
+    pub fn record(
+        &self,
+        name: impl Display,
+        result: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<()> {
         if let Some(results) = &self.0 {
             let result = result()?;
             results.borrow_mut().insert(name.to_string(), result);

@@ -245,12 +245,15 @@ impl Differences {
         };
         let misshapen: Vec<String> = self.misshapen.iter().map(shape).collect();
         let surplus = if allow_surplus { &[][..] } else { &self.surplus };
-        let parts: Vec<String> =
-            [("missing", &self.missing[..]), ("unknown", surplus), ("of another shape", &misshapen)]
-                .into_iter()
-                .filter(|(_, names)| !names.is_empty())
-                .map(|(what, names)| format!("{} {what}: {}", names.len(), some_of(names)))
-                .collect();
+        let parts: Vec<String> = [
+            ("missing", &self.missing[..]),
+            ("unknown", surplus),
+            ("of another shape", &misshapen),
+        ]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("{} {what}: {}", names.len(), some_of(names)))
+        .collect();
         (!parts.is_empty()).then(|| format!("tensors do not fit the network: {}", parts.join("; ")))
     }
 }
