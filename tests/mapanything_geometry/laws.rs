@@ -113,8 +113,15 @@ fn a_point_inside_both_frusta_makes_them_meet() {
 #[test]
 fn views_of_one_wall_agree_and_a_view_alone_is_sure() {
     let k = Intrinsics { fx: 30.0, fy: 30.0, cx: 19.5, cy: 14.5 };
-    let (wall, all) = (Raster::filled(40, 30, 2.0), Raster::filled(40, 30, true));
-    let nearer = Raster::filled(40, 30, 1.5);
+    // A wall with one pixel nearer and one further, for a frustum that is not flat.
+    let wall_at = |depth_m: f32| {
+        Raster::from_fn(40, 30, |x, y| match (x, y) {
+            (0, 0) => 1.0,
+            (1, 0) => 3.0,
+            _ => depth_m,
+        })
+    };
+    let (wall, nearer, all) = (wall_at(2.0), wall_at(1.5), Raster::filled(40, 30, true));
     let placed = |depth_z_m, x: f64| PlacedDepth {
         depth_z_m,
         unambiguous: &all,
