@@ -27,10 +27,10 @@ pub fn quantile(values: &[f32], fraction: f32) -> Result<f32> {
     let (_, &mut low, above) = values.select_nth_unstable_by(below, f32::total_cmp);
     let high = above.iter().copied().min_by(f32::total_cmp).unwrap_or(low);
     let weight = rank - below as f32;
-    Ok(if weight < 0.5 {
-        low + weight * (high - low)
-    } else {
-        high - (high - low) * (1.0 - weight)
+    // From the nearer end and with one rounding, as PyTorch's lerp does it.
+    Ok(match weight < 0.5 {
+        true => weight.mul_add(high - low, low),
+        false => (high - low).mul_add(weight - 1.0, high),
     })
 }
 
