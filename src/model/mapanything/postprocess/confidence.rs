@@ -11,7 +11,7 @@ use crate::raster::Raster;
 /// Points nearer to a camera are not compared, in metres.
 const MIN_DEPTH_M: f64 = 0.04;
 
-/// Returns the `fraction` quantile (0 to 1) with linear interpolation, in single precision.
+/// Returns the `fraction` quantile (0 to 1) with linear interpolation.
 ///
 /// # Errors
 /// [`Error::Usage`] for a fraction outside 0 to 1 or no values.
@@ -22,15 +22,14 @@ pub fn quantile(values: &[f32], fraction: f32) -> Result<f32> {
         return Err(Error::Usage(if values.is_empty() { empty } else { reason }));
     }
     let mut values = values.to_vec();
-    let rank = fraction * (values.len() - 1) as f32;
+    let rank = f64::from(fraction) * (values.len() - 1) as f64;
     let below = rank as usize;
     let (_, &mut low, above) = values.select_nth_unstable_by(below, f32::total_cmp);
     let high = above.iter().copied().min_by(f32::total_cmp).unwrap_or(low);
-    let weight = rank - below as f32;
-    // From the nearer end and with one rounding, as PyTorch's lerp does it.
+    let weight = (rank - below as f64) as f32;
     Ok(match weight < 0.5 {
-        true => weight.mul_add(high - low, low),
-        false => (high - low).mul_add(weight - 1.0, high),
+        true => low + weight * (high - low),
+        false => high - (high - low) * (1.0 - weight),
     })
 }
 
