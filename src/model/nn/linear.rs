@@ -25,10 +25,14 @@ enum Kind {
 
 impl Linear {
     /// Returns the layer under `weights`: tensor `weight` `[out, in]`, or `[out, in, k, k]` of a
-    /// convolution whose stride is its kernel, and `bias` if there is one.
+    /// convolution whose stride is its kernel, and `bias` if there is one. Quantised matrices stay so
+    /// where they can.
     pub fn load(weights: &Weights) -> Result<Self> {
-        let weight = weights.tensor("weight")?.flatten_from(1)?;
-        Self::new(weight, weights.optional("bias")?)
+        let bias = weights.optional("bias")?;
+        match weights.quantized("weight")? {
+            Some(weight) if weight.rank() == 2 => Self::quantized(&weight, bias),
+            _ => Self::new(weights.tensor("weight")?.flatten_from(1)?, bias),
+        }
     }
 
     /// Returns the layer with `weight` `[out, in]` and `bias` `[out]`.
