@@ -70,8 +70,8 @@ fn recording() -> Vec<Frame> {
 }
 
 /// How far off a run is, metres, and how many keyframes it left; every frame must have a pose.
-fn run(frames: &[Frame], model: Box<dyn ReconstructionModel>) -> (f64, usize) {
-    let mut pipeline = Pipeline::new(Config::default(), model);
+fn run(frames: &[Frame], model: Box<dyn ReconstructionModel>, config: Config) -> (f64, usize) {
+    let mut pipeline = Pipeline::new(config, model);
     for update in process(&mut pipeline, frames) {
         assert_eq!(update.state, TrackingState::Tracking, "frame {}", update.frame_id);
     }
@@ -85,11 +85,15 @@ fn run(frames: &[Frame], model: Box<dyn ReconstructionModel>) -> (f64, usize) {
 fn true_geometry_of_any_size_tracks_as_well_as_the_sensors() {
     let frames = recording();
     let sensor = SensorDepth::new(Config::default().sensor);
-    let (sensor_ate_m, keyframes) = run(&frames, Box::new(sensor));
+    let (sensor_ate_m, keyframes) = run(&frames, Box::new(sensor), Config::default());
     assert!(keyframes > 2, "the recording is too short to show anything");
+    // What the sensor measures must not mend what the model got wrong.
+    let mut no_fusion = Config::default();
+    no_fusion.map.max_fused_measurements = 1.0;
     // The same, larger and cut off above and below, smaller, and no whole ratio.
     for (width, height) in [SIZE, (518, 378), (224, 168), (350, 266)] {
-        let (ate_m, keyframes) = run(&frames, Box::new(Oracle::of_size(width, height)));
+        let (ate_m, keyframes) =
+            run(&frames, Box::new(Oracle::of_size(width, height)), no_fusion.clone());
         println!(
             "{width}x{height}: ATE {ate_m:.5} m, {keyframes} keyframes; sensor {sensor_ate_m:.5} m"
         );
