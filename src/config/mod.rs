@@ -16,7 +16,7 @@ use crate::sensor::SensorConfig;
 use crate::tracking::{KeyframeConfig, TrackingConfig};
 use crate::window::WindowConfig;
 
-pub use model::{DeviceChoice, DtypeChoice, ModelConfig};
+pub use model::{DtypeChoice, ModelConfig};
 
 /// Everything that can be set.
 #[derive(
@@ -126,7 +126,6 @@ mod tests {
             (None, vec!["window.max_keyframes=1"], "'window.max_keyframes'", "at least 2"),
             (None, vec!["window.max_keyframes=65"], "'window.max_keyframes'", "at most 64"),
             (None, vec!["model.name=3"], "'model.name'", "text"),
-            (None, vec!["model.device=gpu"], "'model.device'", "cpu, cuda"),
             (None, vec!["model.dtype=float"], "'model.dtype'", "auto, f32, bf16, f16"),
         ];
         for (yaml, settings, key, remedy) in cases {

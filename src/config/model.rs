@@ -9,8 +9,8 @@ pub struct ModelConfig {
     /// Weights of a feed-forward model: a folder, or a name from 'recon weights list'; empty for
     /// the one whose licence allows commercial use.
     pub weights: String,
-    /// Where a feed-forward model computes.
-    pub device: DeviceChoice,
+    /// Where a feed-forward model computes: cpu, cuda (the first NVIDIA GPU) or cuda:NUMBER.
+    pub device: String,
     /// How a feed-forward model computes with its matrices; all else is in f32.
     pub dtype: DtypeChoice,
     /// Longest side of the images that a feed-forward model sees, pixels; a multiple of 14. The
@@ -20,6 +20,9 @@ pub struct ModelConfig {
     /// Most views that a feed-forward model is given at once.
     #[schemars(range(min = 1, max = 256))]
     pub max_views: usize,
+    /// Whether relative rotations are given to the model with w >= 0. The sign of a quaternion
+    /// means nothing, but a network sees it; with false it is left to chance, as in the reference.
+    pub standardize_rotations: bool,
 }
 
 impl Default for ModelConfig {
@@ -27,24 +30,13 @@ impl Default for ModelConfig {
         Self {
             name: "sensor-depth".to_owned(),
             weights: String::new(),
-            device: DeviceChoice::Cpu,
+            device: "cpu".to_owned(),
             dtype: DtypeChoice::Auto,
             resolution_px: 518,
             max_views: 8,
+            standardize_rotations: true,
         }
     }
-}
-
-/// Where a model computes.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum DeviceChoice {
-    /// The processor.
-    Cpu,
-    /// The first NVIDIA GPU.
-    Cuda,
 }
 
 /// The type of a model's matrices.

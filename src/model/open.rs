@@ -1,7 +1,11 @@
 //! From the configuration to the back end that it names.
 
+use candle_core::{DType, Device};
+
 use super::SensorDepth;
-use crate::config::{Config, ModelConfig};
+use super::mapanything::{LoadOptions, MapAnythingBackEnd};
+use super::weights::{Cache, environment, locate};
+use crate::config::{Config, DtypeChoice, ModelConfig};
 use crate::error::{Error, Result};
 use crate::inference::ReconstructionModel;
 
@@ -24,7 +28,35 @@ pub fn check_name(config: &ModelConfig) -> Result<()> {
 pub fn open(config: &Config) -> Result<Box<dyn ReconstructionModel>> {
     match config.model.name.as_str() {
         "sensor-depth" => Ok(Box::new(SensorDepth::new(config.sensor.clone()))),
+        "mapanything" => Ok(Box::new(map_anything(&config.model)?)),
         other => Err(unknown(other)),
+    }
+}
+
+fn map_anything(config: &ModelConfig) -> Result<MapAnythingBackEnd> {
+    let device = device(&config.device)?;
+    let weights = locate(&config.weights, &Cache::from_vars(&environment))?;
+    let dtype = dtype(config.dtype, &device);
+    let load = LoadOptions { device, dtype, ..LoadOptions::default() };
+    MapAnythingBackEnd::open(&weights, &load, config)
+}
+
+fn device(name: &str) -> Result<Device> {
+    match name {
+        "cpu" => Ok(Device::Cpu),
+        other => {
+            let reason = format!("there is no device '{other}'; accepted: cpu");
+            Err(Error::config("model.device", reason))
+        }
+    }
+}
+
+fn dtype(choice: DtypeChoice, device: &Device) -> DType {
+    match choice {
+        DtypeChoice::Auto if device.is_cuda() => DType::BF16,
+        DtypeChoice::Auto | DtypeChoice::F32 => DType::F32,
+        DtypeChoice::Bf16 => DType::BF16,
+        DtypeChoice::F16 => DType::F16,
     }
 }
 

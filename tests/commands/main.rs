@@ -13,6 +13,7 @@ mod hub;
 #[path = "../dataset_reading/support/messages.rs"]
 #[allow(dead_code, reason = "written for the tests of reading, which use all of it")]
 mod messages;
+mod model;
 mod replay;
 mod support;
 mod weights;
