@@ -8,6 +8,7 @@ mod progress;
 mod replay;
 mod report;
 mod session;
+mod weights;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Command {
     Eval(eval::Args),
     /// Say what is in a recording, and what would be used of it
     Info(info::Args),
+    /// Fetch, check, make and shrink the weights of feed-forward models
+    Weights(weights::Args),
     /// Print the default configuration as YAML, with a comment for each key
     Config,
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Weights(args) => weights::run(&args),
         Command::Config => print_config(),
     };
     match outcome {

@@ -89,6 +89,7 @@ fn rows(metrics: &Metrics) -> Vec<(&'static str, String)> {
     let mut rows = vec![
         ("frames", metrics.frames.to_string()),
         ("tracked", format!("{} ({:.1} %)", metrics.tracked, share(metrics))),
+        ("lost", (metrics.frames - metrics.tracked).to_string()),
         ("keyframes", metrics.keyframes.to_string()),
         ("loops", metrics.loops.to_string()),
     ];
