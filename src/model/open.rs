@@ -1,5 +1,7 @@
 //! From the configuration to the back end that it names.
 
+use std::path::PathBuf;
+
 use candle_core::{DType, Device};
 
 use super::SensorDepth;
@@ -34,11 +36,19 @@ pub fn open(config: &Config) -> Result<Box<dyn ReconstructionModel>> {
 }
 
 fn map_anything(config: &ModelConfig) -> Result<MapAnythingBackEnd> {
+    let (weights, load) = map_anything_files(config)?;
+    MapAnythingBackEnd::open(&weights, &load, config)
+}
+
+/// Returns the weights of MapAnything that the configuration names, and how to load them.
+///
+/// # Errors
+/// For weights or a device that are not there, with the remedy.
+pub fn map_anything_files(config: &ModelConfig) -> Result<(PathBuf, LoadOptions)> {
     let device = device(&config.device)?;
     let weights = locate(&config.weights, &Cache::from_vars(&environment))?;
     let dtype = dtype(config.dtype, &device);
-    let load = LoadOptions { device, dtype, ..LoadOptions::default() };
-    MapAnythingBackEnd::open(&weights, &load, config)
+    Ok((weights, LoadOptions { device, dtype, ..LoadOptions::default() }))
 }
 
 fn device(name: &str) -> Result<Device> {
