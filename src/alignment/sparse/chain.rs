@@ -160,26 +160,38 @@ impl ChainNormal {
         Self { hessian, gradient: [0.0; CHAIN_DIM], depths: Vec::new() }
     }
 
-    /// Adds one row of a whitened Jacobian, the last entry being the depth's; rows of one anchor
-    /// come one after another.
-    pub fn add_row(&mut self, anchor: u32, row: &[f64; CHAIN_DIM + 1], residual: f64) {
+    /// Adds a residual of `N` rows, the last entry of each row of its Jacobian being the depth's;
+    /// residuals of one anchor come one after another.
+    pub fn add_rows<const N: usize>(
+        &mut self,
+        anchor: u32,
+        rows: &[[f64; CHAIN_DIM + 1]; N],
+        residual: &[f64; N],
+        weight: f64,
+    ) {
         if self.depths.last().is_none_or(|last| last.anchor != anchor) {
             let coupling = [0.0; CHAIN_DIM];
             self.depths.push(AnchorNormal { anchor, hessian: 0.0, gradient: 0.0, coupling });
         }
-        let by_depth = row[CHAIN_DIM];
-        if let Some(depth) = self.depths.last_mut() {
-            depth.hessian += by_depth * by_depth;
-            depth.gradient += by_depth * residual;
-            for (sum, value) in depth.coupling.iter_mut().zip(row) {
-                *sum += value * by_depth;
+        let Some(depth) = self.depths.last_mut() else { return };
+        let by_depth: [f64; N] = std::array::from_fn(|k| weight * rows[k][CHAIN_DIM]);
+        for k in 0..N {
+            depth.hessian += by_depth[k] * rows[k][CHAIN_DIM];
+            depth.gradient += by_depth[k] * residual[k];
+            for c in 0..CHAIN_DIM {
+                depth.coupling[c] += rows[k][c] * by_depth[k];
+                self.gradient[c] += weight * rows[k][c] * residual[k];
             }
         }
-        for (r, sums) in self.hessian.iter_mut().enumerate() {
-            let value = row[r];
-            self.gradient[r] += value * residual;
-            for (sum, other) in sums[..=r].iter_mut().zip(row) {
-                *sum += value * other;
+        // Both triangles, and all rows of the residual at once: the loops have fixed bounds.
+        for r in 0..CHAIN_DIM {
+            let values: [f64; N] = std::array::from_fn(|k| weight * rows[k][r]);
+            for c in 0..CHAIN_DIM {
+                let mut sum = self.hessian[r][c];
+                for k in 0..N {
+                    sum += values[k] * rows[k][c];
+                }
+                self.hessian[r][c] = sum;
             }
         }
     }
@@ -188,9 +200,7 @@ impl ChainNormal {
     pub fn expand(&self, chain: &Chain<'_>, source: usize, target: usize) -> Linearization {
         let embedding = chain.embedding();
         let views = [target, source];
-        let hessian = SMatrix::<f64, CHAIN_DIM, CHAIN_DIM>::from_fn(|r, c| {
-            self.hessian[r.max(c)][r.min(c)]
-        });
+        let hessian = SMatrix::<f64, CHAIN_DIM, CHAIN_DIM>::from(self.hessian);
         let gradient = SVector::from(self.gradient);
         let mut out = Linearization { depths_of: source, seen_from: target, ..Default::default() };
         out.depths = self.depths.iter().map(|depth| depth.expand(&embedding)).collect();

@@ -2,7 +2,7 @@
 
 use super::distance::PointDistance;
 use super::evidence::{StageResult, ViewResidual, inliers};
-use super::factor::{Curvature, Factor};
+use super::factor::{Factor, Softening};
 use super::fine::Gauge;
 use super::loss::GammaLoss;
 use super::minimize::Search;
@@ -111,12 +111,11 @@ pub fn align_coarse(
         columns: Columns::new(scene.views.len(), free, |_| false),
         with_depths: false,
         sizes_from_one: !gauge.known_scale,
-        max_iterations: config.coarse_iterations,
         min_gain: MIN_GAIN,
-        curvature: Curvature::REWEIGHTED,
     };
     let start = state.clone();
-    let found = search.run(state);
+    let mut found = search.begin(state);
+    search.run(&mut found, Softening::NONE, config.coarse_iterations);
     let residuals = residuals(&matches, &found.state, scene, config);
     StageResult::new(&search, &start, found, data_terms, data.weight, residuals)
 }

@@ -5,7 +5,7 @@
 
 use nalgebra::{Matrix3, Vector3};
 
-use super::factor::{Curvature, Factor, Linearization, ViewBlock, ViewGradient};
+use super::factor::{Factor, Linearization, Softening, ViewBlock, ViewGradient};
 use super::loss::GammaLoss;
 use super::scene::{MatchedPair, SparseScene};
 use super::state::{CENTRE, ROTATION, SIZE, SceneState, ViewState};
@@ -69,27 +69,29 @@ impl PointDistance {
         self.views
     }
 
-    fn moments(&self, state: &SceneState) -> Moments {
+    fn moments(&self, state: &SceneState, softening: f64) -> Moments {
         let [a, b] = self.views.map(|v| Similarity::of(&state.views[v]));
         let between = a.centre - b.centre;
         let mut sums = Moments::default();
         for ([p, q], weight) in &self.points {
             let (p, q) = (a.linear * p, b.linear * q);
             let residual = p - q + between;
-            let length = residual.norm().max(SHORTEST);
-            sums.add(&p, &q, &residual, weight * self.loss.derivatives(length)[1] / length);
+            let weight =
+                weight * self.loss.weight(residual.norm_squared(), softening, SHORTEST);
+            sums.add(&p, &q, &residual, weight);
         }
         sums
     }
 }
 
 impl Factor for PointDistance {
-    fn cost(&self, state: &SceneState) -> f64 {
-        self.lengths(state).map(|(length, weight)| weight * self.loss.cost(length)).sum()
+    fn cost(&self, state: &SceneState, softening: Softening) -> f64 {
+        let cost = |length: f64| self.loss.softened_cost(length * length, softening.0);
+        self.lengths(state).map(|(length, weight)| weight * cost(length)).sum()
     }
 
-    fn linearize(&self, state: &SceneState, _: Curvature) -> Linearization {
-        let sums = self.moments(state);
+    fn linearize(&self, state: &SceneState, softening: Softening) -> Linearization {
+        let sums = self.moments(state, softening.0);
         let [a, b] = self.views;
         let mut out = Linearization { depths_of: a, seen_from: a, ..Default::default() };
         out.push([a, a], own_block(sums.w, &sums.p, &sums.pp));

@@ -3,7 +3,7 @@
 use faer::linalg::solvers::Solve;
 use nalgebra::Matrix6;
 
-use super::factor::{Curvature, ViewBlock};
+use super::factor::{Softening, ViewBlock};
 use super::minimize::{Found, Search};
 use super::normal::{Normal, objective};
 use super::priors::left_from_own;
@@ -122,22 +122,22 @@ impl StageResult {
     ) -> Result<Self> {
         let (data, priors) = search.terms.split_at(data_terms);
         let normal =
-            Normal::of(search.terms, &found.state, Curvature::REWEIGHTED, search.with_depths);
+            Normal::of(search.terms, &found.state, Softening::NONE, search.with_depths);
         let mut normal = reduce(&normal, 0.0);
         for block in normal.blocks.values_mut() {
             *block *= total_weight;
         }
         let poses = found.state.views.iter().map(|view| view.world_from_camera).collect();
         let information = CameraInformation { columns: search.columns.clone(), normal, poses };
-        if !information.is_finite() || !found.cost[1].is_finite() || information.loose_view().is_some()
+        if !information.is_finite() || !found.cost.is_finite() || information.loose_view().is_some()
         {
             let what = "aligning a scene needs matches that fix every view";
             let count = views.iter().map(|view| view.matches).sum();
             return Err(GeometryError::Degenerate { what, count, singular_values: [0.0; 3] }.into());
         }
         let evidence = StageEvidence {
-            loss: [objective(data, start), objective(data, &found.state)],
-            prior_loss: objective(priors, &found.state),
+            loss: [objective(data, start, Softening::NONE), objective(data, &found.state, Softening::NONE)],
+            prior_loss: objective(priors, &found.state, Softening::NONE),
             iterations: found.iterations,
             converged: found.converged,
             views,

@@ -19,11 +19,17 @@ pub type Coupling = SVector<f64, CAMERA_DIM>;
 /// alike.
 pub trait Factor: Send + Sync {
     /// Returns the cost at a state.
-    fn cost(&self, state: &SceneState) -> f64;
+    fn cost(&self, state: &SceneState, softening: Softening) -> f64;
 
     /// Returns the quadratic model of the cost about a state. The Hessian must have no negative
     /// eigenvalue; it need not be exact.
-    fn linearize(&self, state: &SceneState, curvature: Curvature) -> Linearization;
+    fn linearize(&self, state: &SceneState, softening: Softening) -> Linearization;
+
+    /// Adds to `costs` what each depth that the term is about costs at a state, in any number of
+    /// parts.
+    fn depth_costs(&self, state: &SceneState, costs: &mut Vec<DepthCost>) {
+        let _ = (state, costs);
+    }
 
     /// Returns whether the term is about the scene's own scale, e.g. in metres, so that no other
     /// rule has to choose one.
@@ -38,19 +44,14 @@ pub trait Factor: Send + Sync {
     }
 }
 
-/// How much of a robust loss's curvature along the residual the Hessian keeps.
-///
-/// One is the reweighted square (safe from afar), zero the loss's own curvature where that is
-/// nearly flat (fast when near).
+/// How far a robust loss is rounded off near zero: it is taken of `sqrt(length² + softening²)`. Zero
+/// is the loss itself; a large value makes it a square, whose minimum is easy to find.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Curvature {
-    /// The share.
-    pub along: f64,
-}
+pub struct Softening(pub f64);
 
-impl Curvature {
-    /// The reweighted square.
-    pub const REWEIGHTED: Self = Self { along: 1.0 };
+impl Softening {
+    /// The loss itself.
+    pub const NONE: Self = Self(0.0);
 }
 
 /// A quadratic model of a factor.
@@ -81,6 +82,17 @@ pub struct DepthTerm {
     pub own: Coupling,
     /// Mixed derivatives with the view that sees it.
     pub seen: Coupling,
+}
+
+/// A part of what a depth costs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DepthCost {
+    /// The view.
+    pub view: usize,
+    /// Index of the anchor.
+    pub anchor: usize,
+    /// The cost.
+    pub cost: f64,
 }
 
 impl Linearization {

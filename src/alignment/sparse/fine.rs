@@ -4,7 +4,7 @@ use nalgebra::Vector3;
 
 use super::coarse::{Data, terms, views_without_matches};
 use super::evidence::{StageResult, ViewResidual, inliers};
-use super::factor::{Curvature, Factor};
+use super::factor::{Factor, Softening};
 use super::loss::GammaLoss;
 use super::minimize::Search;
 use super::reduced::Columns;
@@ -18,6 +18,13 @@ use crate::geometry::Se3;
 /// The power of the loss of reprojections: far-off matches hardly pull.
 const GAMMA: f64 = 0.5;
 const MIN_GAIN: f64 = 1e-6;
+/// The loss has many minima; rounded off by these shares of the median residual, for so many
+/// iterations each, it leads past most of them.
+const SOFTENINGS: [(f64, usize); 3] = [(2.0, 3), (0.6, 3), (0.0, 6)];
+/// A depth may sit in a minimum of its own, beside a better one at these multiples.
+const DEPTH_FACTORS: [f64; 18] = [
+    0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 0.985, 1.015, 1.03, 1.06, 1.1, 1.18, 1.25, 1.4, 1.6, 2.0,
+];
 
 /// What fixes the frame and the scale of the world.
 pub(super) struct Gauge {
@@ -86,16 +93,21 @@ pub fn align_fine(
         columns: Columns::new(scene.views.len(), free, shared),
         with_depths: config.free_depths,
         sizes_from_one: !config.free_depths && !gauge.known_scale && scale_matters,
-        max_iterations: config.fine_iterations,
         min_gain: MIN_GAIN,
-        curvature: Curvature { along: ALONG.with(|a| a.get()) },
     };
-    let found = search.run(start.clone());
+    let median = median_length(&matches, start);
+    let mut found = search.begin(start.clone());
+    for (share, iterations) in SOFTENINGS {
+        search.run(&mut found, Softening(share * median), iterations);
+    }
+    if config.free_depths {
+        search.search_depths(&mut found, &DEPTH_FACTORS);
+    }
+    search.run(&mut found, Softening::NONE, config.fine_iterations);
     let residuals = residuals(&matches, &found.state, scene, config);
     StageResult::new(&search, start, found, data_terms, data.weight, residuals)
 }
 
-thread_local! { pub static ALONG: std::cell::Cell<f64> = const { std::cell::Cell::new(1.0) }; }
 
 fn check_start(scene: &SparseScene, start: &SceneState) -> Result<()> {
     let what = "views to start from";
@@ -117,6 +129,12 @@ fn baseline(state: &SceneState, root: usize) -> Option<(usize, usize)> {
         (0..state.views.len()).map(|view| centre(view) - centre(root)).collect();
     let farthest = (0..off.len()).max_by(|a, b| off[*a].norm().total_cmp(&off[*b].norm()))?;
     (off[farthest].norm() > 0.0).then(|| (farthest, CENTRE + off[farthest].iamax()))
+}
+
+fn median_length(matches: &[Reprojection], state: &SceneState) -> f64 {
+    let lengths = matches.iter().flat_map(|factor| factor.lengths(state));
+    let mut lengths: Vec<f64> = lengths.map(|(length, _)| length).collect();
+    inliers(&mut lengths, 0.0).median
 }
 
 fn residuals(

@@ -24,6 +24,20 @@ impl GammaLoss {
         self.power(x) - self.at_zero
     }
 
+    /// Returns the loss of a length that is rounded off near zero.
+    pub fn softened_cost(&self, squared_length: f64, softening: f64) -> f64 {
+        let rounded = (squared_length + softening * softening).sqrt();
+        self.power(rounded + self.offset) - self.power(softening + self.offset)
+    }
+
+    /// Returns the weight `rho'(e) / e` of the square of a length in the reweighted problem; lengths
+    /// below `shortest` weigh no more, since the loss has a kink at zero.
+    pub fn weight(&self, squared_length: f64, softening: f64, shortest: f64) -> f64 {
+        let rounded = (squared_length + softening * softening).sqrt().max(shortest);
+        let x = rounded + self.offset;
+        self.gamma * self.power(x) / (x * rounded)
+    }
+
     /// Returns the loss with its first and second derivative.
     pub fn derivatives(&self, length: f64) -> [f64; 3] {
         let x = length + self.offset;

@@ -28,7 +28,7 @@ mod state;
 
 pub use coarse::align_coarse;
 pub use evidence::{CameraInformation, StageEvidence, StageResult, ViewResidual};
-pub use factor::{Coupling, Curvature, DepthTerm, Factor, Linearization, ViewBlock, ViewGradient};
+pub use factor::{Coupling, DepthCost, DepthTerm, Factor, Linearization, Softening, ViewBlock, ViewGradient};
 pub use fine::align_fine;
 pub use loss::GammaLoss;
 pub use priors::{DepthPrior, IntrinsicsPrior, PosePrior, RelativePosePrior};
@@ -68,7 +68,7 @@ pub struct SparseConfig {
     /// Iterations of the coarse stage at most.
     #[schemars(range(min = 1, max = 10_000))]
     pub coarse_iterations: usize,
-    /// Iterations of the fine stage at most.
+    /// Iterations of the fine stage at most, after those of the rounded-off loss.
     #[schemars(range(min = 1, max = 10_000))]
     pub fine_iterations: usize,
     /// Matches nearer than this after the coarse stage are inliers, as a share of the depth.
@@ -88,7 +88,7 @@ impl Default for SparseConfig {
             min_pair_confidence: 5.0,
             pointmap_weight: 0.01,
             coarse_iterations: 60,
-            fine_iterations: 60,
+            fine_iterations: 20,
             inlier_depth_frac: 0.05,
             inlier_px: 2.0,
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::factor::{Coupling, Curvature, DepthTerm, Factor, Linearization, ViewBlock, ViewGradient};
+use super::factor::{Coupling, DepthTerm, Factor, Linearization, Softening, ViewBlock, ViewGradient};
 use super::state::SceneState;
 
 /// A factor with what its cost counts in the objective.
@@ -39,16 +39,17 @@ pub struct Normal {
 }
 
 /// Returns the objective: the sum of all terms.
-pub fn objective(terms: &[Term<'_>], state: &SceneState) -> f64 {
-    let costs: Vec<f64> = terms.par_iter().map(|t| t.scale * t.factor.cost(state)).collect();
+pub fn objective(terms: &[Term<'_>], state: &SceneState, softening: Softening) -> f64 {
+    let cost = |term: &Term<'_>| term.scale * term.factor.cost(state, softening);
+    let costs: Vec<f64> = terms.par_iter().map(cost).collect();
     costs.iter().sum()
 }
 
 impl Normal {
     /// Returns the model of the sum of all terms; depths are among the unknowns on demand.
-    pub fn of(terms: &[Term<'_>], state: &SceneState, curvature: Curvature, with_depths: bool) -> Self {
+    pub fn of(terms: &[Term<'_>], state: &SceneState, softening: Softening, with_depths: bool) -> Self {
         let parts: Vec<Linearization> =
-            terms.par_iter().map(|t| t.factor.linearize(state, curvature)).collect();
+            terms.par_iter().map(|t| t.factor.linearize(state, softening)).collect();
         let mut normal = Self {
             blocks: (0..state.views.len()).map(|v| ((v, v), ViewBlock::zeros())).collect(),
             gradients: vec![ViewGradient::zeros(); state.views.len()],

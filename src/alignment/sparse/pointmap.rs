@@ -1,10 +1,10 @@
 //! The term of pairs whose matches do not count: the view's points should lie where the model saw
 //! them from the other view.
 
-use nalgebra::{Matrix3, Vector3};
+use nalgebra::Vector3;
 
 use super::chain::{CHAIN_DIM, Chain, ChainNormal, SOURCE_LENS, SourceSample};
-use super::factor::{Curvature, Factor, Linearization};
+use super::factor::{DepthCost, Factor, Linearization, Softening};
 use super::loss::GammaLoss;
 use super::scene::{PairPointmap, SparseScene};
 use super::state::SceneState;
@@ -31,33 +31,45 @@ impl PointmapDistance {
         points.sort_by_key(|(sample, _, _)| sample.anchor);
         Self { source: pointmap.view, target: pointmap.seen_from, loss, points }
     }
+
+    fn cost_of(
+        &self,
+        chain: &Chain<'_>,
+        (sample, seen, weight): &(SourceSample, Vector3<f64>, f64),
+        softening: f64,
+    ) -> f64 {
+        let squared = (chain.point(sample).point - seen).norm_squared();
+        weight * self.loss.softened_cost(squared, softening)
+    }
 }
 
 impl Factor for PointmapDistance {
-    fn cost(&self, state: &SceneState) -> f64 {
+    fn cost(&self, state: &SceneState, softening: Softening) -> f64 {
         let chain = Chain::new(state, self.source, self.target);
-        let distance = |s: &SourceSample, p: &Vector3<f64>| (chain.point(s).point - p).norm();
-        self.points.iter().map(|(s, p, w)| w * self.loss.cost(distance(s, p))).sum()
+        self.points.iter().map(|row| self.cost_of(&chain, row, softening.0)).sum()
     }
 
-    fn linearize(&self, state: &SceneState, curvature: Curvature) -> Linearization {
+    fn depth_costs(&self, state: &SceneState, costs: &mut Vec<DepthCost>) {
+        let chain = Chain::new(state, self.source, self.target);
+        costs.extend(self.points.iter().map(|row| DepthCost {
+            view: self.source,
+            anchor: row.0.anchor as usize,
+            cost: self.cost_of(&chain, row, 0.0),
+        }));
+    }
+
+    fn linearize(&self, state: &SceneState, softening: Softening) -> Linearization {
         let chain = Chain::new(state, self.source, self.target);
         let mut normal = ChainNormal::new();
-        let keep = curvature.along.sqrt();
         for (sample, seen, weight) in &self.points {
             let at = chain.point(sample);
             let jacobian = chain.jacobian(&at);
             let residual = at.point - seen;
-            let length = residual.norm().max(SHORTEST);
-            let weight = (weight * self.loss.derivatives(length)[1] / length).sqrt();
-            let n = residual / length;
-            let whitening = (Matrix3::identity() - n * n.transpose() * (1.0 - keep)) * weight;
-            let residual = residual * (weight / keep);
-            for r in 0..3 {
-                let g = whitening.row(r).transpose();
-                let row = row(&g, &at.point, &jacobian);
-                normal.add_row(sample.anchor, &row, residual[r]);
-            }
+            let weight =
+                weight * self.loss.weight(residual.norm_squared(), softening.0, SHORTEST);
+            let rows = [Vector3::x(), Vector3::y(), Vector3::z()];
+            let rows = rows.map(|axis| row(&axis, &at.point, &jacobian));
+            normal.add_rows(sample.anchor, &rows, &residual.into(), weight);
         }
         normal.expand(&chain, self.source, self.target)
     }

@@ -3,7 +3,9 @@
 
 use nalgebra::{Matrix6, Point2, SMatrix, Vector6};
 
-use super::factor::{Coupling, Curvature, DepthTerm, Factor, Linearization, ViewBlock, ViewGradient};
+use super::factor::{
+    Coupling, DepthCost, DepthTerm, Factor, Linearization, Softening, ViewBlock, ViewGradient,
+};
 use super::state::{CENTRE, FOCAL, ROTATION, SIZE, SceneState, ViewState};
 use crate::geometry::robust::Kernel;
 use crate::geometry::se3::{self, skew};
@@ -34,11 +36,11 @@ impl IntrinsicsPrior {
 }
 
 impl Factor for IntrinsicsPrior {
-    fn cost(&self, state: &SceneState) -> f64 {
+    fn cost(&self, state: &SceneState, _: Softening) -> f64 {
         0.5 * self.residuals(&state.views[self.view]).iter().map(|r| r * r).sum::<f64>()
     }
 
-    fn linearize(&self, state: &SceneState, _: Curvature) -> Linearization {
+    fn linearize(&self, state: &SceneState, _: Softening) -> Linearization {
         let view = &state.views[self.view];
         let size = view.image_size_px / self.principal_point_sigma_px;
         let slopes = [self.focal_sigma_frac.recip(), size.x, size.y];
@@ -70,12 +72,12 @@ impl DepthPrior {
 }
 
 impl Factor for DepthPrior {
-    fn cost(&self, state: &SceneState) -> f64 {
+    fn cost(&self, state: &SceneState, _: Softening) -> f64 {
         let residuals = self.residuals(&state.views[self.view]);
         residuals.map(|(_, residual, _)| self.kernel.cost(residual)).sum()
     }
 
-    fn linearize(&self, state: &SceneState, _: Curvature) -> Linearization {
+    fn linearize(&self, state: &SceneState, _: Softening) -> Linearization {
         let view = &state.views[self.view];
         let unit = view.size * view.median_depth;
         let by_focal = unit * view.focal_px / view.base_focal_px;
@@ -96,6 +98,15 @@ impl Factor for DepthPrior {
         let mut out = of_view(self.view, block, gradient);
         out.depths = depths;
         out
+    }
+
+    fn depth_costs(&self, state: &SceneState, costs: &mut Vec<DepthCost>) {
+        let residuals = self.residuals(&state.views[self.view]);
+        costs.extend(residuals.map(|(anchor, residual, _)| DepthCost {
+            view: self.view,
+            anchor,
+            cost: self.kernel.cost(residual),
+        }));
     }
 
     fn fixes_scale(&self) -> bool {
@@ -124,12 +135,12 @@ impl RelativePosePrior {
 }
 
 impl Factor for RelativePosePrior {
-    fn cost(&self, state: &SceneState) -> f64 {
+    fn cost(&self, state: &SceneState, _: Softening) -> f64 {
         let residual = self.residual(state);
         0.5 * residual.dot(&(self.information * residual))
     }
 
-    fn linearize(&self, state: &SceneState, _: Curvature) -> Linearization {
+    fn linearize(&self, state: &SceneState, _: Softening) -> Linearization {
         let residual = self.residual(state);
         let target = &state.views[self.target].world_from_camera;
         let by_left = inverse_left_jacobian(&residual) * se3::adjoint(&target.inverse());
@@ -178,11 +189,11 @@ impl PosePrior {
 }
 
 impl Factor for PosePrior {
-    fn cost(&self, state: &SceneState) -> f64 {
+    fn cost(&self, state: &SceneState, _: Softening) -> f64 {
         0.5 * self.residual(state).norm_squared()
     }
 
-    fn linearize(&self, state: &SceneState, _: Curvature) -> Linearization {
+    fn linearize(&self, state: &SceneState, _: Softening) -> Linearization {
         let residual = self.residual(state);
         let turn = Vector6::new(residual[0], residual[1], residual[2], 0.0, 0.0, 0.0);
         let mut jacobian = Matrix6::identity() / self.centre_sigma_m;

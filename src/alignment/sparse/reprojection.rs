@@ -1,9 +1,9 @@
 //! The fine stage's term: matches of a pair, as distances in the image of one of the two.
 
-use nalgebra::{Matrix2, Matrix2x3, Point2, Vector2, Vector3};
+use nalgebra::{Matrix2x3, Point2, Vector2, Vector3};
 
 use super::chain::{CHAIN_DIM, Chain, ChainJacobian, ChainNormal, SOURCE_LENS, SourceSample, TARGET_LENS};
-use super::factor::{Curvature, Factor, Linearization};
+use super::factor::{DepthCost, Factor, Linearization, Softening};
 use super::loss::GammaLoss;
 use super::scene::{MatchedPair, SparseScene};
 use super::state::{SceneState, ViewState};
@@ -71,36 +71,42 @@ impl Reprojection {
         [self.source, self.target]
     }
 
-    fn add(&self, chain: &Chain<'_>, o: &Observation, along: f64, normal: &mut ChainNormal) {
+    fn cost_of(&self, chain: &Chain<'_>, o: &Observation, softening: f64) -> f64 {
+        let pixel = project(chain.target(), &chain.point(&o.sample).point);
+        o.weight * self.loss.softened_cost((pixel - o.pixel).norm_squared(), softening)
+    }
+
+    fn add(&self, chain: &Chain<'_>, o: &Observation, softening: f64, normal: &mut ChainNormal) {
         let at = chain.point(&o.sample);
         let projection = Projection::of(chain.target(), &at.point);
         let residual = projection.pixel - o.pixel;
-        let length = residual.norm().max(SHORTEST_PX);
-        let weight = (o.weight * self.loss.derivatives(length)[1] / length).sqrt();
-        let keep = along.sqrt();
-        let n = residual / length;
-        let whitening = (Matrix2::identity() - n * n.transpose() * (1.0 - keep)) * weight;
+        let weight = self.loss.weight(residual.norm_squared(), softening, SHORTEST_PX) * o.weight;
         let rows = projection.rows(chain.target(), &chain.jacobian(&at), &at.point);
-        // Along the residual the whitening is weaker than the weight by `keep`; the gradient is not.
-        let residual = residual * (weight / keep);
-        for r in 0..2 {
-            let (u, v) = (whitening[(r, 0)], whitening[(r, 1)]);
-            let row: [f64; CHAIN_DIM + 1] = std::array::from_fn(|c| u * rows[0][c] + v * rows[1][c]);
-            normal.add_row(o.sample.anchor, &row, residual[r]);
-        }
+        normal.add_rows(o.sample.anchor, &rows, &residual.into(), weight);
     }
 }
 
 impl Factor for Reprojection {
-    fn cost(&self, state: &SceneState) -> f64 {
-        self.lengths(state).map(|(length, weight)| weight * self.loss.cost(length)).sum()
+    fn cost(&self, state: &SceneState, softening: Softening) -> f64 {
+        let chain = Chain::new(state, self.source, self.target);
+        self.observations.iter().map(|o| self.cost_of(&chain, o, softening.0)).sum()
     }
 
-    fn linearize(&self, state: &SceneState, curvature: Curvature) -> Linearization {
+    fn depth_costs(&self, state: &SceneState, costs: &mut Vec<DepthCost>) {
+        let chain = Chain::new(state, self.source, self.target);
+        let of = |o: &Observation| DepthCost {
+            view: self.source,
+            anchor: o.sample.anchor as usize,
+            cost: self.cost_of(&chain, o, 0.0),
+        };
+        costs.extend(self.observations.iter().map(of));
+    }
+
+    fn linearize(&self, state: &SceneState, softening: Softening) -> Linearization {
         let chain = Chain::new(state, self.source, self.target);
         let mut normal = ChainNormal::new();
         for observation in &self.observations {
-            self.add(&chain, observation, curvature.along, &mut normal);
+            self.add(&chain, observation, softening.0, &mut normal);
         }
         normal.expand(&chain, self.source, self.target)
     }

@@ -48,6 +48,11 @@ pub fn depth_steps(normal: &Normal, damping: f64, step: &[ViewStep]) -> Vec<Vec<
 }
 
 impl DepthNormal {
+    /// Depths with no more than this are tied to nothing, but for rounding.
+    fn least_hessian(&self) -> f64 {
+        1e-12 * self.hessian.iter().copied().fold(0.0, f64::max)
+    }
+
     fn step(&self, damping: f64, step: &[ViewStep]) -> Vec<f64> {
         let mut slopes = self.gradient.clone();
         for (view, couplings) in &self.couplings {
@@ -56,8 +61,9 @@ impl DepthNormal {
                 *slope += coupling.dot(&camera);
             }
         }
+        let least = self.least_hessian();
         let rows = slopes.iter().zip(&self.hessian);
-        rows.map(|(slope, h)| if *h > 0.0 { -slope / (h * (1.0 + damping)) } else { 0.0 }).collect()
+        rows.map(|(slope, h)| if *h > least { -slope / (h * (1.0 + damping)) } else { 0.0 }).collect()
     }
 }
 
@@ -71,7 +77,8 @@ impl Elimination {
             views,
         };
         let mut active = Vec::with_capacity(n);
-        for (anchor, hessian) in depths.hessian.iter().enumerate().filter(|(_, h)| **h > 0.0) {
+        let least = depths.least_hessian();
+        for (anchor, hessian) in depths.hessian.iter().enumerate().filter(|(_, h)| **h > least) {
             active.clear();
             let couplings = depths.couplings.iter().map(|(_, c)| &c[anchor]).enumerate();
             active.extend(couplings.filter(|(_, c)| c.iter().any(|v| v.abs() > 0.0)));

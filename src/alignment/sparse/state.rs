@@ -105,6 +105,14 @@ impl ViewState {
         self.focal_px = focal_px.clamp(FOCAL_RANGE[0] * diagonal, FOCAL_RANGE[1] * diagonal);
     }
 
+    /// Multiplies all depths.
+    pub(super) fn scale_depths(&mut self, factor: f64) {
+        let shift = self.lens_shift();
+        for depth in &mut self.anchor_depths {
+            *depth = (*depth + shift) * factor - shift;
+        }
+    }
+
     /// Moves everything but the depths.
     fn step(&mut self, step: &ViewStep) {
         let turn = UnitQuaternion::from_scaled_axis(step.fixed_rows::<3>(ROTATION).into_owned());
@@ -121,11 +129,11 @@ impl ViewState {
     }
 
     /// Moves the depths by shares of the median depth; none passes through the camera.
-    fn step_depths(&mut self, step: &[f64]) {
+    fn step_depths(&mut self, step: &[f64], multiple: f64) {
         let shift = self.lens_shift();
         for (depth, step) in self.anchor_depths.iter_mut().zip(step) {
             let nearest = MIN_DEPTH_SHARE * (*depth + shift) - shift;
-            *depth = (*depth + self.median_depth * step).max(nearest);
+            *depth = (*depth + self.median_depth * multiple * step).max(nearest);
         }
     }
 }
@@ -158,15 +166,15 @@ impl SceneState {
         }
     }
 
-    /// Returns the state after a step of every view and, where there are any, of its depths (in
-    /// shares of each view's median depth).
-    pub(super) fn stepped(&self, step: &[ViewStep], depth_steps: &[Vec<f64>]) -> Self {
+    /// Returns the state after a multiple of a step of every view and, where there are any, of its
+    /// depths (in shares of each view's median depth).
+    pub(super) fn stepped(&self, steps: &[ViewStep], depths: &[Vec<f64>], multiple: f64) -> Self {
         let mut moved = self.clone();
-        for (view, step) in moved.views.iter_mut().zip(step) {
-            view.step(step);
+        for (view, step) in moved.views.iter_mut().zip(steps) {
+            view.step(&(step * multiple));
         }
-        for (view, step) in moved.views.iter_mut().zip(depth_steps) {
-            view.step_depths(step);
+        for (view, step) in moved.views.iter_mut().zip(depths) {
+            view.step_depths(step, multiple);
         }
         moved
     }
