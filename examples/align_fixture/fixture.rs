@@ -94,7 +94,6 @@ pub fn read_scene(path: &Path) -> Result<Fixture> {
         pairs: pairs(&slices, &file.get("corres3d.conf")?)?,
         pointmaps: pointmaps(&file, &slices)?,
         root: file.rows::<1>("mst.root")?[0][0],
-        edges: file.rows::<2>("mst.edges")?,
         views,
     };
     let world_from_camera = file.poses("gt.cam2w")?;

@@ -40,6 +40,7 @@ pub struct Chain<'a> {
     target: &'a ViewState,
     rotation: Matrix3<f64>,
     translation: Vector3<f64>,
+    world_from_target: Matrix3<f64>,
     lens_shift: f64,
     focal_ratio: f64,
     inverse_focal: f64,
@@ -74,6 +75,7 @@ impl<'a> Chain<'a> {
             target,
             rotation: target_from_source.rotation.to_rotation_matrix().into_inner(),
             translation: target_from_source.translation.vector,
+            world_from_target: target.world_from_camera.rotation.to_rotation_matrix().into_inner(),
             lens_shift: source.median_depth * (focal_ratio.recip() - 1.0),
             focal_ratio,
             inverse_focal: source.focal_px.recip(),
@@ -120,8 +122,7 @@ impl<'a> Chain<'a> {
 
     /// Returns how the chain's unknowns follow from the target's and the source's.
     fn embedding(&self) -> [SMatrix<f64, CHAIN_DIM, CAMERA_DIM>; 2] {
-        let target_from_world =
-            self.target.world_from_camera.rotation.inverse().to_rotation_matrix().into_inner();
+        let target_from_world = self.world_from_target.transpose();
         let mut of_target = SMatrix::<f64, CHAIN_DIM, CAMERA_DIM>::zeros();
         let mut of_source = of_target;
         for block in [0, 3] {
@@ -203,7 +204,7 @@ impl ChainNormal {
         let hessian = SMatrix::<f64, CHAIN_DIM, CHAIN_DIM>::from(self.hessian);
         let gradient = SVector::from(self.gradient);
         let mut out = Linearization { depths_of: source, seen_from: target, ..Default::default() };
-        out.depths = self.depths.iter().map(|depth| depth.expand(&embedding)).collect();
+        out.depths = self.depths.iter().map(|depth| depth.expand(chain)).collect();
         let scaling = self.scaling(chain.source);
         for (a, b) in [(0, 0), (0, 1), (1, 1)] {
             let mut block = ViewBlock::zeros();
@@ -249,15 +250,26 @@ struct Scaling {
 }
 
 impl AnchorNormal {
-    fn expand(&self, embedding: &[SMatrix<f64, CHAIN_DIM, CAMERA_DIM>; 2]) -> DepthTerm {
-        let coupling = SVector::from(self.coupling);
-        let in_view = |e: &SMatrix<f64, CHAIN_DIM, CAMERA_DIM>| -> Coupling { e.tr_mul(&coupling) };
+    /// The same in the unknowns of the two views: [`Chain::embedding`] written out, since there
+    /// are many depths.
+    fn expand(&self, chain: &Chain<'_>) -> DepthTerm {
+        let part = |at: usize| Vector3::from_column_slice(&self.coupling[at..at + 3]);
+        let turn = chain.world_from_target * part(ROTATION);
+        let shift = chain.world_from_target * part(CENTRE);
+        let lever = chain.world_from_target * part(CENTRE).cross(&chain.translation);
+        let camera = |turn: Vector3<f64>, shift: Vector3<f64>, lens: Vector3<f64>| {
+            Coupling::from_fn(|i, _| match i / 3 {
+                0 => turn[i],
+                1 => shift[i - 3],
+                _ => lens[i - 6],
+            })
+        };
         DepthTerm {
             anchor: self.anchor as usize,
             hessian: self.hessian,
             gradient: self.gradient,
-            own: in_view(&embedding[1]),
-            seen: in_view(&embedding[0]),
+            own: camera(turn + lever, shift, part(SOURCE_LENS)),
+            seen: camera(-turn, -shift, part(TARGET_LENS)),
         }
     }
 }

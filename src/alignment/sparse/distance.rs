@@ -72,12 +72,12 @@ impl PointDistance {
     fn moments(&self, state: &SceneState, softening: f64) -> Moments {
         let [a, b] = self.views.map(|v| Similarity::of(&state.views[v]));
         let between = a.centre - b.centre;
+        let loss = self.loss.softened(softening);
         let mut sums = Moments::default();
         for ([p, q], weight) in &self.points {
             let (p, q) = (a.linear * p, b.linear * q);
             let residual = p - q + between;
-            let weight =
-                weight * self.loss.weight(residual.norm_squared(), softening, SHORTEST);
+            let weight = weight * loss.weight(residual.norm_squared(), SHORTEST);
             sums.add(&p, &q, &residual, weight);
         }
         sums
@@ -86,8 +86,8 @@ impl PointDistance {
 
 impl Factor for PointDistance {
     fn cost(&self, state: &SceneState, softening: Softening) -> f64 {
-        let cost = |length: f64| self.loss.softened_cost(length * length, softening.0);
-        self.lengths(state).map(|(length, weight)| weight * cost(length)).sum()
+        let loss = self.loss.softened(softening.0);
+        self.lengths(state).map(|(length, weight)| weight * loss.cost(length * length)).sum()
     }
 
     fn linearize(&self, state: &SceneState, softening: Softening) -> Linearization {

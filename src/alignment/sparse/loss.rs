@@ -24,18 +24,10 @@ impl GammaLoss {
         self.power(x) - self.at_zero
     }
 
-    /// Returns the loss of a length that is rounded off near zero.
-    pub fn softened_cost(&self, squared_length: f64, softening: f64) -> f64 {
-        let rounded = (squared_length + softening * softening).sqrt();
-        self.power(rounded + self.offset) - self.power(softening + self.offset)
-    }
-
-    /// Returns the weight `rho'(e) / e` of the square of a length in the reweighted problem; lengths
-    /// below `shortest` weigh no more, since the loss has a kink at zero.
-    pub fn weight(&self, squared_length: f64, softening: f64, shortest: f64) -> f64 {
-        let rounded = (squared_length + softening * softening).sqrt().max(shortest);
-        let x = rounded + self.offset;
-        self.gamma * self.power(x) / (x * rounded)
+    /// Returns the loss rounded off near zero: of `sqrt(length² + softening²)`.
+    pub fn softened(self, softening: f64) -> SoftenedLoss {
+        let at_zero = self.power(softening + self.offset);
+        SoftenedLoss { loss: self, squared_softening: softening * softening, at_zero }
     }
 
     /// Returns the loss with its first and second derivative.
@@ -54,6 +46,30 @@ impl GammaLoss {
             g if (g - 1.0).abs() < 1e-9 => x,
             g => x.powf(g),
         }
+    }
+}
+
+/// A [`GammaLoss`] rounded off near zero.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SoftenedLoss {
+    loss: GammaLoss,
+    squared_softening: f64,
+    at_zero: f64,
+}
+
+impl SoftenedLoss {
+    /// Returns the loss of a residual of the given squared length.
+    pub fn cost(&self, squared_length: f64) -> f64 {
+        let rounded = (squared_length + self.squared_softening).sqrt();
+        self.loss.power(rounded + self.loss.offset) - self.at_zero
+    }
+
+    /// Returns the weight `rho'(e) / e` of the square of a length in the reweighted problem; lengths
+    /// below `shortest` weigh no more, since the loss has a kink at zero.
+    pub fn weight(&self, squared_length: f64, shortest: f64) -> f64 {
+        let rounded = (squared_length + self.squared_softening).sqrt().max(shortest);
+        let x = rounded + self.loss.offset;
+        self.loss.gamma * self.loss.power(x) / (x * rounded)
     }
 }
 

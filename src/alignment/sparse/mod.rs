@@ -27,13 +27,16 @@ mod schur;
 mod state;
 
 pub use coarse::align_coarse;
+pub use distance::PointDistance;
 pub use evidence::{CameraInformation, StageEvidence, StageResult, ViewResidual};
 pub use factor::{Coupling, DepthCost, DepthTerm, Factor, Linearization, Softening, ViewBlock, ViewGradient};
 pub use fine::align_fine;
-pub use loss::GammaLoss;
+pub use loss::{GammaLoss, SoftenedLoss};
+pub use pointmap::PointmapDistance;
 pub use priors::{DepthPrior, IntrinsicsPrior, PosePrior, RelativePosePrior};
+pub use reprojection::Reprojection;
 pub use scene::{Match, MatchedPair, PairPointmap, Sample, SparseScene, SparseView};
-pub use state::{SceneState, ViewState};
+pub use state::{SceneState, VIEW_DIM, ViewState, ViewStep};
 
 use crate::error::Result;
 

@@ -5,7 +5,7 @@ use nalgebra::Vector3;
 
 use super::chain::{CHAIN_DIM, Chain, ChainNormal, SOURCE_LENS, SourceSample};
 use super::factor::{DepthCost, Factor, Linearization, Softening};
-use super::loss::GammaLoss;
+use super::loss::{GammaLoss, SoftenedLoss};
 use super::scene::{PairPointmap, SparseScene};
 use super::state::SceneState;
 
@@ -18,7 +18,15 @@ pub struct PointmapDistance {
     source: usize,
     target: usize,
     loss: GammaLoss,
-    points: Vec<(SourceSample, Vector3<f64>, f64)>,
+    points: Vec<SeenPoint>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SeenPoint {
+    sample: SourceSample,
+    /// The point in the target's frame.
+    seen: Vector3<f64>,
+    weight: f64,
 }
 
 impl PointmapDistance {
@@ -26,57 +34,58 @@ impl PointmapDistance {
     pub fn new(scene: &SparseScene, pointmap: &PairPointmap, loss: GammaLoss) -> Self {
         let samples = &scene.views[pointmap.view].samples;
         let seen = pointmap.points.iter().zip(&pointmap.weights);
-        let rows = samples.iter().zip(seen).map(|(s, (p, w))| (s.into(), p.coords, *w));
-        let mut points: Vec<(SourceSample, _, _)> = rows.collect();
-        points.sort_by_key(|(sample, _, _)| sample.anchor);
+        let rows = samples.iter().zip(seen).map(|(sample, (point, weight))| SeenPoint {
+            sample: sample.into(),
+            seen: point.coords,
+            weight: *weight,
+        });
+        let mut points: Vec<SeenPoint> = rows.collect();
+        // Depths are summed up one after another.
+        points.sort_by_key(|row| row.sample.anchor);
         Self { source: pointmap.view, target: pointmap.seen_from, loss, points }
-    }
-
-    fn cost_of(
-        &self,
-        chain: &Chain<'_>,
-        (sample, seen, weight): &(SourceSample, Vector3<f64>, f64),
-        softening: f64,
-    ) -> f64 {
-        let squared = (chain.point(sample).point - seen).norm_squared();
-        weight * self.loss.softened_cost(squared, softening)
     }
 }
 
 impl Factor for PointmapDistance {
     fn cost(&self, state: &SceneState, softening: Softening) -> f64 {
         let chain = Chain::new(state, self.source, self.target);
-        self.points.iter().map(|row| self.cost_of(&chain, row, softening.0)).sum()
+        let loss = self.loss.softened(softening.0);
+        self.points.iter().map(|row| cost_of(&chain, row, &loss)).sum()
     }
 
     fn depth_costs(&self, state: &SceneState, costs: &mut Vec<DepthCost>) {
         let chain = Chain::new(state, self.source, self.target);
+        let loss = self.loss.softened(0.0);
         costs.extend(self.points.iter().map(|row| DepthCost {
             view: self.source,
-            anchor: row.0.anchor as usize,
-            cost: self.cost_of(&chain, row, 0.0),
+            anchor: row.sample.anchor as usize,
+            cost: cost_of(&chain, row, &loss),
         }));
     }
 
     fn linearize(&self, state: &SceneState, softening: Softening) -> Linearization {
         let chain = Chain::new(state, self.source, self.target);
+        let loss = self.loss.softened(softening.0);
         let mut normal = ChainNormal::new();
-        for (sample, seen, weight) in &self.points {
-            let at = chain.point(sample);
+        for row in &self.points {
+            let at = chain.point(&row.sample);
             let jacobian = chain.jacobian(&at);
-            let residual = at.point - seen;
-            let weight =
-                weight * self.loss.weight(residual.norm_squared(), softening.0, SHORTEST);
+            let residual = at.point - row.seen;
+            let weight = row.weight * loss.weight(residual.norm_squared(), SHORTEST);
             let rows = [Vector3::x(), Vector3::y(), Vector3::z()];
-            let rows = rows.map(|axis| row(&axis, &at.point, &jacobian));
-            normal.add_rows(sample.anchor, &rows, &residual.into(), weight);
+            let rows = rows.map(|axis| derivative(&axis, &at.point, &jacobian));
+            normal.add_rows(row.sample.anchor, &rows, &residual.into(), weight);
         }
         normal.expand(&chain, self.source, self.target)
     }
 }
 
+fn cost_of(chain: &Chain<'_>, row: &SeenPoint, loss: &SoftenedLoss) -> f64 {
+    row.weight * loss.cost((chain.point(&row.sample).point - row.seen).norm_squared())
+}
+
 /// The derivative of `g · point` by the chain's unknowns and the depth.
-fn row(
+fn derivative(
     g: &Vector3<f64>,
     point: &Vector3<f64>,
     jacobian: &super::chain::ChainJacobian,

@@ -4,7 +4,7 @@ use nalgebra::{Matrix2x3, Point2, Vector2, Vector3};
 
 use super::chain::{CHAIN_DIM, Chain, ChainJacobian, ChainNormal, SOURCE_LENS, SourceSample, TARGET_LENS};
 use super::factor::{DepthCost, Factor, Linearization, Softening};
-use super::loss::GammaLoss;
+use super::loss::{GammaLoss, SoftenedLoss};
 use super::scene::{MatchedPair, SparseScene};
 use super::state::{SceneState, ViewState};
 
@@ -70,51 +70,59 @@ impl Reprojection {
     pub fn views(&self) -> [usize; 2] {
         [self.source, self.target]
     }
-
-    fn cost_of(&self, chain: &Chain<'_>, o: &Observation, softening: f64) -> f64 {
-        let pixel = project(chain.target(), &chain.point(&o.sample).point);
-        o.weight * self.loss.softened_cost((pixel - o.pixel).norm_squared(), softening)
-    }
-
-    fn add(&self, chain: &Chain<'_>, o: &Observation, softening: f64, normal: &mut ChainNormal) {
-        let at = chain.point(&o.sample);
-        let projection = Projection::of(chain.target(), &at.point);
-        let residual = projection.pixel - o.pixel;
-        let weight = self.loss.weight(residual.norm_squared(), softening, SHORTEST_PX) * o.weight;
-        let rows = projection.rows(chain.target(), &chain.jacobian(&at), &at.point);
-        normal.add_rows(o.sample.anchor, &rows, &residual.into(), weight);
-    }
 }
 
 impl Factor for Reprojection {
     fn cost(&self, state: &SceneState, softening: Softening) -> f64 {
         let chain = Chain::new(state, self.source, self.target);
-        self.observations.iter().map(|o| self.cost_of(&chain, o, softening.0)).sum()
+        let loss = self.loss.softened(softening.0);
+        self.observations.iter().map(|o| cost_of(&chain, o, &loss)).sum()
     }
 
     fn depth_costs(&self, state: &SceneState, costs: &mut Vec<DepthCost>) {
         let chain = Chain::new(state, self.source, self.target);
+        let loss = self.loss.softened(0.0);
         let of = |o: &Observation| DepthCost {
             view: self.source,
             anchor: o.sample.anchor as usize,
-            cost: self.cost_of(&chain, o, 0.0),
+            cost: cost_of(&chain, o, &loss),
         };
         costs.extend(self.observations.iter().map(of));
     }
 
     fn linearize(&self, state: &SceneState, softening: Softening) -> Linearization {
         let chain = Chain::new(state, self.source, self.target);
+        let loss = self.loss.softened(softening.0);
         let mut normal = ChainNormal::new();
         for observation in &self.observations {
-            self.add(&chain, observation, softening.0, &mut normal);
+            add(&chain, observation, &loss, &mut normal);
         }
         normal.expand(&chain, self.source, self.target)
     }
 }
 
+fn cost_of(chain: &Chain<'_>, o: &Observation, loss: &SoftenedLoss) -> f64 {
+    let pixel = project(chain.target(), &chain.point(&o.sample).point);
+    o.weight * loss.cost((pixel - o.pixel).norm_squared())
+}
+
+fn add(chain: &Chain<'_>, o: &Observation, loss: &SoftenedLoss, normal: &mut ChainNormal) {
+    let at = chain.point(&o.sample);
+    let projection = Projection::of(chain.target(), &at.point);
+    let residual = projection.pixel - o.pixel;
+    let weight = loss.weight(residual.norm_squared(), SHORTEST_PX) * o.weight;
+    let rows = projection.rows(chain.target(), &chain.jacobian(&at), &at.point);
+    normal.add_rows(o.sample.anchor, &rows, &residual.into(), weight);
+}
+
 /// The pixel of a point in the camera's frame, held within [`PIXEL_RANGE`].
 fn project(view: &ViewState, point: &Vector3<f64>) -> Point2<f64> {
-    raw_projection(view, point).map(|v| v.clamp(PIXEL_RANGE[0], PIXEL_RANGE[1]))
+    held(raw_projection(view, point))
+}
+
+fn held(pixel: Point2<f64>) -> Point2<f64> {
+    let [least, most] = PIXEL_RANGE;
+    Point2::new(pixel.x.clamp(least, most), pixel.y.clamp(least, most))
 }
 
 fn raw_projection(view: &ViewState, point: &Vector3<f64>) -> Point2<f64> {
@@ -135,7 +143,7 @@ impl Projection {
         };
         let mut by_point = Matrix2x3::new(scale, 0.0, by_z.x, 0.0, scale, by_z.y);
         let mut by_focal = point.xy() * scale;
-        let held = raw.map(|v| v.clamp(PIXEL_RANGE[0], PIXEL_RANGE[1]));
+        let held = held(raw);
         for r in (0..2).filter(|&r| (held[r] - raw[r]).abs() > 0.0) {
             by_point.row_mut(r).fill(0.0);
             by_focal[r] = 0.0;

@@ -74,10 +74,8 @@ pub struct SparseScene {
     pub pairs: Vec<MatchedPair>,
     /// Pointmaps of pairs, which count where the pair's matches do not.
     pub pointmaps: Vec<PairPointmap>,
-    /// Root of the kinematic tree: its camera stays at the origin.
+    /// The view whose camera stays at the origin: the root of the pairs' tree.
     pub root: usize,
-    /// Edges of the kinematic tree, (parent, child), each parent known before its children.
-    pub edges: Vec<[usize; 2]>,
 }
 
 impl SparseView {
@@ -197,10 +195,9 @@ impl SparseScene {
             let found = format!("a bad one of view {} from {}", p.view, p.seen_from);
             return mismatch("pointmaps of a pair", found);
         }
-        let known = |&v: &usize| v < self.views.len();
-        if known(&self.root) && self.edges.iter().flatten().all(known) {
+        if self.root < self.views.len() {
             return Ok(());
         }
-        mismatch("kinematic tree", "a view that is not there".to_owned())
+        mismatch("root of a scene", format!("view {}", self.root))
     }
 }

@@ -168,7 +168,7 @@ impl SceneState {
 
     /// Returns the state after a multiple of a step of every view and, where there are any, of its
     /// depths (in shares of each view's median depth).
-    pub(super) fn stepped(&self, steps: &[ViewStep], depths: &[Vec<f64>], multiple: f64) -> Self {
+    pub fn stepped(&self, steps: &[ViewStep], depths: &[Vec<f64>], multiple: f64) -> Self {
         let mut moved = self.clone();
         for (view, step) in moved.views.iter_mut().zip(steps) {
             view.step(&(step * multiple));
