@@ -3,11 +3,12 @@
 //! Every pair of the window that shares enough is compared both ways by the dense residuals that
 //! tracking uses, over sampled points; all poses move together (Gauss–Newton over SE(3): depth is
 //! metric). What comes back is the poses, and each pair's own optimum as a constraint, so that the
-//! pose graph can carry the window's knowledge on. The coarse (3D) and fine (2D reprojection)
-//! stages for pointmaps without metric depth belong beside this file.
+//! pose graph can carry the window's knowledge on. [`sparse`] holds the coarse (3D) and fine (2D
+//! reprojection) stages for pointmaps without metric depth.
 
 mod pair;
 mod solve;
+pub mod sparse;
 
 use std::collections::BTreeMap;
 
