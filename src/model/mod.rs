@@ -2,5 +2,6 @@
 
 pub mod nn;
 mod sensor_depth;
+pub mod xfeat;
 
 pub use sensor_depth::SensorDepth;
