@@ -6,6 +6,7 @@ mod lanes;
 mod nearest;
 mod reciprocal;
 mod symmetric;
+pub mod two_view;
 mod windows;
 
 pub use coarse_to_fine::{CoarseView, WindowPair, greedy_cover, select_window_pairs, window_pairs};

@@ -4,3 +4,4 @@
 mod coarse_to_fine;
 mod fixture;
 mod reciprocal;
+mod two_view;
