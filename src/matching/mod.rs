@@ -3,13 +3,16 @@
 
 mod coarse_to_fine;
 mod lanes;
+mod mutual;
 mod nearest;
 mod reciprocal;
+pub mod retrieval;
 mod symmetric;
 pub mod two_view;
 mod windows;
 
 pub use coarse_to_fine::{CoarseView, WindowPair, greedy_cover, select_window_pairs, window_pairs};
+pub use mutual::mutual_nearest;
 pub use nearest::{DescriptorIndex, DescriptorMap};
 pub use reciprocal::{MapPair, PixelMatch, Seeds};
 pub use symmetric::{

@@ -4,4 +4,5 @@
 mod coarse_to_fine;
 mod fixture;
 mod reciprocal;
+mod retrieval;
 mod two_view;
