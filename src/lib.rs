@@ -28,6 +28,7 @@ pub mod trajectory;
 pub mod alignment;
 pub mod evaluation;
 pub mod map;
+pub mod matching;
 pub mod pose_graph;
 pub mod tracking;
 pub mod window;

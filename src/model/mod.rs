@@ -5,6 +5,7 @@ pub mod nn;
 mod open;
 mod sensor_depth;
 pub mod weights;
+pub mod xfeat;
 
 pub use open::{BACK_ENDS, check_name, map_anything_files, open};
 pub use sensor_depth::SensorDepth;

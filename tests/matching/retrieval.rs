@@ -1,0 +1,114 @@
+//! Retrieval of keyframes by their descriptors.
+
+use proptest::prelude::*;
+use recon_node::keyframe::KeyframeId;
+use recon_node::matching::mutual_nearest;
+use recon_node::matching::retrieval::{Codebook, RetrievalConfig, RetrievalIndex};
+
+use crate::fixture::Fixture;
+
+#[test]
+fn scores_are_those_of_the_reference() {
+    let Some(fixture) = Fixture::shared("retrieval/retrieval.safetensors") else { return };
+    let codebook = Codebook::new(32, fixture.floats("in.centroids")).unwrap();
+    let mut index = RetrievalIndex::new(codebook, RetrievalConfig::default());
+    let images: Vec<Vec<f32>> =
+        fixture.floats("in.asmk_feats").chunks_exact(20 * 32).map(<[f32]>::to_vec).collect();
+    for (id, image) in (0..).zip(&images) {
+        index.insert(KeyframeId(id), image).unwrap();
+    }
+    let expected = fixture.rows::<10>("out.asmk_scores");
+    for (image, expected) in images.iter().zip(expected) {
+        for (found, expected) in index.scores(image).unwrap().into_iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
+    }
+}
+
+/// Pseudo-random numbers in -0.5..0.5.
+fn numbers(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn index_of(images: &[Vec<f32>]) -> RetrievalIndex {
+    let all: Vec<f32> = images.concat();
+    let codebook = Codebook::train(16, &all, 24, 4).unwrap();
+    let mut index = RetrievalIndex::new(codebook, RetrievalConfig::default());
+    for (id, image) in (0..).zip(images) {
+        index.insert(KeyframeId(id), image).unwrap();
+    }
+    index
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn an_image_with_noise_finds_itself(which in 0usize..12, seed in 0u64..1000) {
+        let images: Vec<_> = (0..12).map(|i| numbers(60 * 16, seed * 12 + i)).collect();
+        let noise = numbers(60 * 16, seed + 77_777);
+        let noisy: Vec<f32> = images[which].iter().zip(&noise).map(|(v, n)| v + 0.1 * n).collect();
+        let index = index_of(&images);
+        let found = index.query(&noisy, 3, |_| false).unwrap();
+        prop_assert_eq!(found[0].keyframe, KeyframeId(which as u32));
+        prop_assert!(found.len() == 3 && found[0].score > found[1].score);
+        prop_assert!(found.iter().all(|f| (0.0..=1.0).contains(&f.score)));
+        let others = index.query(&noisy, 12, |id| id == KeyframeId(which as u32)).unwrap();
+        prop_assert!(others.iter().all(|f| f.keyframe != KeyframeId(which as u32)));
+        prop_assert_eq!(&others[0], &found[1]);
+    }
+
+    #[test]
+    fn scores_do_not_depend_on_what_comes_later(seed in 0u64..1000) {
+        let images: Vec<_> = (0..8).map(|i| numbers(40 * 16, seed * 8 + i)).collect();
+        let codebook = Codebook::train(16, &images.concat(), 16, 3).unwrap();
+        let mut index = RetrievalIndex::new(codebook, RetrievalConfig::default());
+        let mut before = Vec::new();
+        for (id, image) in (0..).zip(&images) {
+            let scores = index.scores(&images[0]).unwrap();
+            prop_assert_eq!(&scores[..before.len()], &before[..]);
+            before = scores;
+            index.insert(KeyframeId(id), image).unwrap();
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_scores_or_codebooks() {
+    let images: Vec<_> = (0..6).map(|i| numbers(50 * 16, i)).collect();
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| index_of(&images).scores(&images[3]).unwrap())
+    };
+    assert_eq!(run(1), run(4));
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    assert!(Codebook::new(16, vec![0.0; 40]).is_err());
+    assert!(Codebook::train(16, &[0.0; 32], 3, 1).is_err());
+    let codebook = Codebook::new(16, vec![0.0; 32]).unwrap();
+    let mut index = RetrievalIndex::new(codebook, RetrievalConfig::default());
+    assert!(index.insert(KeyframeId(0), &[0.0; 17]).is_err());
+    index.insert(KeyframeId(0), &[]).unwrap();
+    assert!(index.query(&[], 5, |_| false).unwrap().is_empty());
+    assert!(
+        mutual_nearest(4, &[1.0; 4], &[1.0; 7], 0.0).unwrap_err().to_string().contains("not empty")
+    );
+}
+
+#[test]
+fn mutual_neighbours_are_mutual_and_good_enough() {
+    let a = [1.0, 0.0, 0.0, 1.0, 0.6, 0.8];
+    let b = [0.9, 0.1, 0.0, 0.2];
+    assert_eq!(mutual_nearest(2, &a, &b, 0.0).unwrap(), [(0, 0), (1, 1)]);
+    assert_eq!(mutual_nearest(2, &a, &b, 0.5).unwrap(), [(0, 0)]);
+    assert!(mutual_nearest(2, &a, &[], 0.0).unwrap().is_empty());
+}
