@@ -3,6 +3,8 @@
 mod figures;
 mod files;
 mod inputs;
+#[cfg(test)]
+mod perfect;
 mod results;
 mod tracks;
 
