@@ -4,11 +4,13 @@
 //! checkpoint; `network.rs` puts them together, `model.rs` gives numbers their meaning.
 
 pub mod architecture;
+mod backend;
 mod block;
 pub mod checkpoint;
 pub mod config;
 mod dense_encoder;
 pub mod dense_head;
+mod descriptor;
 pub mod encoder;
 pub mod fusion;
 mod global_encoder;
@@ -23,11 +25,13 @@ mod position;
 pub mod postprocess;
 pub mod preprocess;
 pub mod priors;
+mod resample;
 mod scale_head;
 pub mod taps;
 pub mod tensors;
 
 pub use architecture::Architecture;
+pub use backend::{BackendOptions, MapAnythingBackend};
 pub use checkpoint::Checkpoint;
 pub use inputs::{Calibration, Ignored, SourceView, ViewInput, fit_views};
 pub use model::{InferOptions, LoadOptions, MapAnything, NAME};

@@ -166,7 +166,8 @@ fn images(views: &[ViewInput]) -> candle_core::Result<Tensor> {
     Tensor::cat(&images, 0)?.permute((0, 2, 3, 1))?.contiguous()
 }
 
-fn failed(error: &candle_core::Error) -> Error {
+/// What a fault of the device is for the user.
+pub(super) fn failed(error: &candle_core::Error) -> Error {
     Error::Inference {
         model: NAME,
         problem: error.to_string(),

@@ -53,7 +53,7 @@ impl Ours {
     /// depends on was absent, so that the reference's stands for nothing.
     fn comparison(&self, recorded: &Recorded, judge: &Judge) -> Option<Result<Comparison>> {
         let ours = match recorded.name.split_once('.')? {
-            ("mid", name) => self.intermediate(name, recorded)?,
+            ("mid", name) => self.intermediate(name)?,
             ("out", name) => self.output(name)?,
             _ => return None,
         };
@@ -61,16 +61,16 @@ impl Ours {
     }
 
     /// The tapped values, and those of the reference that they are to be compared with.
-    fn intermediate(&self, name: &str, recorded: &Recorded) -> Option<Result<Values>> {
+    fn intermediate(&self, name: &str) -> Option<Result<Values>> {
         if let Some(tensor) = self.taps.get(name) {
             return Some(numbers(tensor).map(Values::all));
         }
         // Inputs of the encoders of priors: of those views only that have them.
-        let views = recorded.shape.first().copied()?;
-        let per_view = recorded.shape.iter().skip(1).product();
-        let parts: Vec<Option<&Tensor>> =
-            (0..views).map(|view| self.taps.get(&format!("{name}[{view}]"))).collect();
-        parts.iter().any(Option::is_some).then(|| Values::of_parts(&parts, per_view))
+        let parts: Vec<Option<&Tensor>> = (0..self.outputs.len())
+            .map(|view| self.taps.get(&format!("{name}[{view}]")))
+            .collect();
+        let per_view = parts.iter().flatten().next()?.elem_count();
+        Some(Values::of_parts(&parts, per_view))
     }
 
     fn output(&self, name: &str) -> Option<Result<Values>> {
@@ -87,7 +87,7 @@ impl Ours {
 }
 
 /// Numbers of ours; `NaN` never stands for "none" here, hence the options.
-pub(self) struct Values(Vec<Option<f32>>);
+struct Values(Vec<Option<f32>>);
 
 impl Values {
     fn all(values: Vec<f32>) -> Self {

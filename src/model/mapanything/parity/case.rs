@@ -21,8 +21,6 @@ use crate::raster::Raster;
 pub struct Recorded {
     /// Its name in the file, without a stride.
     pub name: String,
-    /// Its shape, or its length if it is thinned out.
-    pub shape: Vec<usize>,
     /// The numbers: every `stride`th of the reference's.
     pub values: Vec<f32>,
     /// How much it is thinned out.
@@ -267,7 +265,7 @@ fn recorded(name: &str, tensor: &Tensor) -> Option<Recorded> {
         None => (name, 1),
     };
     let values = tensor.to_dtype(DType::F32).and_then(|t| t.flatten_all()?.to_vec1()).ok()?;
-    Some(Recorded { name: name.to_owned(), shape: tensor.dims().to_vec(), values, stride })
+    Some(Recorded { name: name.to_owned(), values, stride })
 }
 
 /// What the manifest beside the file says of it.
