@@ -45,7 +45,10 @@ fn reduced_weights_and_other_types_run_as_well() {
         let arguments = replay(&[["--weights", weights].as_slice(), &settings].concat());
         let output = recorded.recon(&arguments).output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success() || message.contains("no frame could be placed"), "{message}");
+        assert!(
+            output.status.success() || message.contains("no frame could be placed"),
+            "{message}"
+        );
         assert_eq!(recorded.metrics("out")["frames"], 2, "{arguments:?}");
     }
 }

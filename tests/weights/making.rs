@@ -72,6 +72,15 @@ fn random_weights_are_whole_and_are_what_was_asked_for() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn who_may_read_other_files_may_read_weights() {
+    use std::os::unix::fs::MetadataExt;
+    let made = Made::tiny();
+    let mode = |name: &str| fs::metadata(made.path(name)).unwrap().mode();
+    assert_eq!(mode(SAFETENSORS_FILE), mode(CONFIG_FILE));
+}
+
 #[test]
 fn the_seed_alone_decides() {
     let bytes = |seed, threads| {
