@@ -3,7 +3,11 @@
 use candle_core::{DType, Device};
 
 use super::SensorDepth;
-use super::mapanything::{LoadOptions, MapAnythingBackEnd};
+use super::mapanything::architecture::PATCH_PX;
+use super::mapanything::preprocess::TargetSize;
+use super::mapanything::{
+    BackendOptions, InferOptions, LoadOptions, MapAnything, MapAnythingBackend,
+};
 use super::weights::{Cache, environment, locate};
 use crate::config::{Config, DtypeChoice, ModelConfig};
 use crate::error::{Error, Result};
@@ -11,6 +15,9 @@ use crate::inference::ReconstructionModel;
 
 /// Names of all back ends.
 pub const BACK_ENDS: [&str; 2] = ["sensor-depth", "mapanything"];
+
+/// The longest side that the released models have learned with.
+const TRAINED_PX: usize = 518;
 
 /// Returns once the name of the back end is known to be one.
 ///
@@ -33,12 +40,34 @@ pub fn open(config: &Config) -> Result<Box<dyn ReconstructionModel>> {
     }
 }
 
-fn map_anything(config: &ModelConfig) -> Result<MapAnythingBackEnd> {
+fn map_anything(config: &ModelConfig) -> Result<MapAnythingBackend> {
+    let target = target_size(config.resolution_px)?;
     let device = device(&config.device)?;
     let weights = locate(&config.weights, &Cache::from_vars(&environment))?;
     let dtype = dtype(config.dtype, &device);
-    let load = LoadOptions { device, dtype, ..LoadOptions::default() };
-    MapAnythingBackEnd::open(&weights, &load, config)
+    let model =
+        MapAnything::open(&weights, &LoadOptions { device, dtype, ..LoadOptions::default() })?;
+    let infer = InferOptions {
+        standardize_quaternion: config.standardize_rotations,
+        ..InferOptions::default()
+    };
+    let options =
+        BackendOptions { max_views: config.max_views, target, infer, ..BackendOptions::default() };
+    Ok(MapAnythingBackend::new(model, options))
+}
+
+/// The size of images: one of the table that the released models have learned with, or any other.
+fn target_size(resolution_px: u32) -> Result<TargetSize> {
+    let (side, patch) = (resolution_px as usize, PATCH_PX);
+    if side == TRAINED_PX {
+        return Ok(TargetSize::Mapping518);
+    }
+    if side.is_multiple_of(patch) {
+        return Ok(TargetSize::LongestSide(side));
+    }
+    let below = side / patch * patch;
+    let reason = format!("{side} is no multiple of {patch}: take {below} or {}", below + patch);
+    Err(Error::config("model.resolution_px", reason))
 }
 
 fn device(name: &str) -> Result<Device> {
