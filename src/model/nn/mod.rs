@@ -8,6 +8,9 @@
 mod activation;
 mod attention;
 mod conv;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod device;
 mod linear;
 mod norm;
 mod resize;
@@ -16,6 +19,7 @@ mod weights;
 pub use activation::{gelu, silu_gate};
 pub use attention::attention;
 pub use conv::{Conv3x3, TransposedConv};
+pub use device::{ChosenDevice, device, set_precision};
 pub use linear::Linear;
 pub use norm::LayerNorm;
 pub use resize::resize_bilinear;
