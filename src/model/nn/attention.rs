@@ -11,6 +11,10 @@ const QUERY_BLOCK: usize = 256;
 /// narrowed views of one tensor. Memory grows linearly in tokens: scores exist for one block of
 /// queries at a time.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let Some(out) = super::cuda::attention(q, k, v, scale)? {
+        return Ok(out);
+    }
     let (batch, tokens, heads, head_dim) = q.dims4()?;
     let q = (q.transpose(1, 2)?.contiguous()? * scale)?;
     let k = k.permute((0, 2, 3, 1))?.contiguous()?;

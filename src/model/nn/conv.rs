@@ -24,6 +24,10 @@ impl Conv3x3 {
 
     /// Returns the convolution of `x` `[N, H, W, C]` as `[N, ceil(H/stride), ceil(W/stride), O]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if let Some(out) = super::cuda::conv3x3(x, &self.weight, self.stride)? {
+            return self.with_bias(out);
+        }
         let (n, h, w, c) = x.dims4()?;
         let padded = x.pad_with_zeros(1, 1, 1)?.pad_with_zeros(2, 1, 1)?;
         let taps = (0..9)
@@ -31,11 +35,16 @@ impl Conv3x3 {
             .collect::<Result<Vec<_>>>()?;
         let taps = Tensor::cat(&taps, 3)?.reshape((n * h * w, 9 * c))?;
         let out = taps.matmul(&self.weight)?.reshape((n, h, w, ()))?;
-        let out = every(&out, self.stride)?;
-        match &self.bias {
-            Some(bias) => out.broadcast_add(bias),
-            None => Ok(out),
+        self.with_bias(every(&out, self.stride)?)
+    }
+
+    fn with_bias(&self, out: Tensor) -> Result<Tensor> {
+        let Some(bias) = &self.bias else { return Ok(out) };
+        #[cfg(feature = "cuda")]
+        if super::cuda::add_bias(&out, bias, false)? {
+            return Ok(out);
         }
+        out.broadcast_add(bias)
     }
 }
 

@@ -9,7 +9,7 @@ mod activation;
 mod attention;
 mod conv;
 #[cfg(feature = "cuda")]
-mod cuda;
+pub mod cuda;
 mod device;
 mod linear;
 mod norm;

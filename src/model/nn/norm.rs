@@ -2,7 +2,7 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
-use super::Weights;
+use super::{Linear, Weights};
 
 /// Normalises the last dimension to mean 0 and variance 1, then scales and shifts it; in f32.
 #[derive(Debug, Clone)]
@@ -22,8 +22,27 @@ impl LayerNorm {
         })
     }
 
+    /// Returns `x` normalised, as the layer `next` reads it best.
+    pub fn forward_for(&self, x: &Tensor, next: &Linear) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if let Some(out) = self.on_gpu(x, next.dtype())? {
+            return Ok(out);
+        }
+        let _ = next;
+        self.forward(x)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self, x: &Tensor, dtype: DType) -> Result<Option<Tensor>> {
+        super::cuda::layer_norm(x, (&self.weight, &self.bias), self.epsilon, dtype)
+    }
+
     /// Returns `x` normalised.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if let Some(out) = self.on_gpu(x, DType::F32)? {
+            return Ok(out);
+        }
         let x = x.to_dtype(DType::F32)?;
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;

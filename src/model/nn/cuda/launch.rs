@@ -121,6 +121,30 @@ pub fn new_device(ordinal: usize) -> Result<Device> {
     Ok(device)
 }
 
+/// Returns the driver's name of a GPU.
+pub fn name(device: &Device) -> Result<String> {
+    device.as_cuda_device()?.cuda_stream().context().name().w()
+}
+
+/// Returns the most bytes that tensors took at one time since this was last called; 0 where the
+/// driver does not count. The libraries' own memory is not in it.
+pub fn take_peak_memory(device: &Device) -> Result<u64> {
+    let stream = device.as_cuda_device()?.cuda_stream();
+    if !stream.context().has_async_alloc() {
+        return Ok(0);
+    }
+    let (mut peak, mut reset) = (0u64, 0u64);
+    let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
+    // SAFETY: as in `keep_freed_memory`; this attribute is 64 bits wide as well, and is reset by
+    // writing 0.
+    unsafe {
+        let pool = result::device::get_default_mem_pool(stream.context().cu_device()).w()?;
+        result::mem_pool::get_attribute(pool, attribute, (&raw mut peak).cast()).w()?;
+        result::mem_pool::set_attribute(pool, attribute, (&raw mut reset).cast()).w()?;
+    }
+    Ok(peak)
+}
+
 /// Has the driver keep what is freed for the next allocation: else every wait for a result would
 /// return the memory, and the next run would fetch it anew.
 fn keep_freed_memory(device: &CudaDevice) -> Result<()> {

@@ -11,6 +11,6 @@ mod maps;
 mod rows;
 
 pub use attention::attention;
-pub use launch::new_device;
+pub use launch::{name, new_device, take_peak_memory};
 pub use maps::{conv3x3, resize_bilinear};
 pub use rows::{add_bias, add_branch, layer_norm, silu_gate};
