@@ -1,5 +1,6 @@
 //! Back ends of the `ReconstructionModel` socket.
 
+pub mod mapanything;
 pub mod nn;
 mod sensor_depth;
 

@@ -1,22 +1,81 @@
 //! Tensors of a checkpoint, by name.
 
-use std::collections::HashMap;
+mod gguf;
+mod mapped;
+mod safetensors;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use candle_core::quantized::QTensor;
 use candle_core::{DType, Device, Error, Result, Tensor};
 
+use self::gguf::GgufFile;
+use self::safetensors::SafetensorsFiles;
+
+/// Where the tensors come from.
+enum Source {
+    Memory(HashMap<String, Tensor>),
+    Safetensors(SafetensorsFiles),
+    Gguf(GgufFile),
+}
+
 /// A view of a checkpoint's tensors under a prefix.
+///
+/// Files are mapped into memory, and each tensor is copied out when it is asked for: once a model
+/// is loaded, its weights are in memory once.
 #[derive(Clone)]
 pub struct Weights {
-    tensors: Arc<HashMap<String, Tensor>>,
+    source: Arc<Source>,
+    /// Names under which tensors are stored, where they are known by another.
+    stored_names: Arc<BTreeMap<String, String>>,
     prefix: String,
     dtype: DType,
+    device: Device,
 }
 
 impl Weights {
     /// Returns all of `tensors`; matrices are handed out as `dtype`.
     pub fn new(tensors: HashMap<String, Tensor>, dtype: DType) -> Self {
-        Self { tensors: Arc::new(tensors), prefix: String::new(), dtype }
+        let device = tensors.values().next().map_or(Device::Cpu, |t| t.device().clone());
+        Self::from_source(Source::Memory(tensors), &device, dtype)
+    }
+
+    /// Returns the tensors of the safetensors files at `paths`, or of a single GGUF file, to be
+    /// handed out on `device`, matrices as `dtype`.
+    ///
+    /// # Errors
+    /// Where a file cannot be read or is of neither kind.
+    pub fn open(paths: &[PathBuf], device: &Device, dtype: DType) -> crate::error::Result<Self> {
+        let is_gguf = |path: &Path| path.extension().is_some_and(|e| e == "gguf");
+        let source = match paths {
+            [path] if is_gguf(path) => Source::Gguf(GgufFile::open(path)?),
+            _ => Source::Safetensors(SafetensorsFiles::open(paths)?),
+        };
+        Ok(Self::from_source(source, device, dtype))
+    }
+
+    fn from_source(source: Source, device: &Device, dtype: DType) -> Self {
+        let (source, stored_names) = (Arc::new(source), Arc::default());
+        Self { source, stored_names, prefix: String::new(), dtype, device: device.clone() }
+    }
+
+    /// Returns the same tensors, of which some are known by other names than they are stored
+    /// under: `stored_names` leads from the one to the other.
+    pub fn renamed(&self, stored_names: BTreeMap<String, String>) -> Self {
+        Self { stored_names: Arc::new(stored_names), ..self.clone() }
+    }
+
+    /// Returns the shape of every tensor as it is stored, whatever the prefix.
+    pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
+        match &*self.source {
+            Source::Memory(tensors) => {
+                tensors.iter().map(|(name, t)| (name.clone(), t.dims().to_vec())).collect()
+            }
+            Source::Safetensors(files) => files.shapes(),
+            Source::Gguf(file) => file.shapes(),
+        }
     }
 
     /// Returns the view of what begins with `name` and a dot.
@@ -30,9 +89,19 @@ impl Weights {
         Self { dtype: DType::F32, ..self.clone() }
     }
 
+    /// Returns where the tensors are handed out.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Returns whether there is a tensor `name`.
     pub fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(&format!("{}{name}", self.prefix))
+        let name = self.stored_name(name);
+        match &*self.source {
+            Source::Memory(tensors) => tensors.contains_key(&name),
+            Source::Safetensors(files) => files.has(&name),
+            Source::Gguf(file) => file.has(&name),
+        }
     }
 
     /// Returns the tensor `name` in this view's type.
@@ -50,8 +119,31 @@ impl Weights {
         self.has(name).then(|| self.tensor(name)).transpose()
     }
 
-    fn raw(&self, name: &str) -> Result<&Tensor> {
+    /// Returns the tensor `name` as it is stored, if that is in quantised blocks.
+    pub fn quantized(&self, name: &str) -> Result<Option<Arc<QTensor>>> {
+        let name = self.stored_name(name);
+        match &*self.source {
+            Source::Gguf(file) if file.is_quantized(&name) => {
+                file.tensor(&name, &self.device).transpose()
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn stored_name(&self, name: &str) -> String {
         let name = format!("{}{name}", self.prefix);
-        self.tensors.get(&name).ok_or_else(|| Error::CannotFindTensor { path: name }.bt())
+        self.stored_names.get(&name).cloned().unwrap_or(name)
+    }
+
+    fn raw(&self, name: &str) -> Result<Tensor> {
+        let name = self.stored_name(name);
+        let tensor = match &*self.source {
+            Source::Memory(tensors) => tensors.get(&name).cloned().map(Ok),
+            Source::Safetensors(files) => files.tensor(&name, &self.device),
+            Source::Gguf(file) => {
+                file.tensor(&name, &self.device).map(|tensor| tensor?.dequantize(&self.device))
+            }
+        };
+        tensor.unwrap_or_else(|| Err(Error::CannotFindTensor { path: name }.bt()))
     }
 }

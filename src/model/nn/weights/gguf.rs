@@ -1,0 +1,62 @@
+//! Tensors in a GGUF file, quantised or not.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::quantized::gguf_file::Content;
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Result};
+
+use super::mapped::MappedFile;
+use crate::error::Error;
+
+/// A mapped GGUF file and the index of its tensors.
+#[derive(Debug)]
+pub struct GgufFile {
+    file: MappedFile,
+    content: Content,
+}
+
+impl GgufFile {
+    /// Returns the tensors of the file at `path`.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or is no GGUF file.
+    pub fn open(path: &Path) -> crate::error::Result<Self> {
+        let file = MappedFile::open(path)?;
+        let content = Content::read(&mut Cursor::new(file.bytes())).map_err(|e| {
+            let remedy = "make it again with `recon weights quantize`";
+            Error::input(path, format!("no valid GGUF file ({e})"), remedy)
+        })?;
+        Ok(Self { file, content })
+    }
+
+    /// Returns the shape of every tensor.
+    pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
+        let infos = &self.content.tensor_infos;
+        infos.iter().map(|(name, info)| (name.clone(), info.shape.dims().to_vec())).collect()
+    }
+
+    /// Returns whether there is a tensor `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.content.tensor_infos.contains_key(name)
+    }
+
+    /// Returns whether the tensor `name` is stored in blocks of fewer bits.
+    pub fn is_quantized(&self, name: &str) -> bool {
+        let plain = [GgmlDType::F32, GgmlDType::F16, GgmlDType::BF16];
+        self.content.tensor_infos.get(name).is_some_and(|info| !plain.contains(&info.ggml_dtype))
+    }
+
+    /// Returns a copy of the tensor `name` on `device`, as it is stored.
+    pub fn tensor(&self, name: &str, device: &Device) -> Option<Result<Arc<QTensor>>> {
+        let info = self.content.tensor_infos.get(name)?;
+        let mut reader = Cursor::new(self.file.bytes());
+        let tensor = self.content.tensor(&mut reader, name, device);
+        let begin = (self.content.tensor_data_offset + info.offset) as usize;
+        self.file.release(begin..reader.position() as usize);
+        Some(tensor.map(Arc::new))
+    }
+}
