@@ -3,7 +3,7 @@
 use candle_core::{D, DType, Result, Tensor};
 
 use super::architecture::{FeedForward, TransformerSizes};
-use crate::model::nn::{LayerNorm, Linear, Weights, attention, silu_gate};
+use crate::model::nn::{LayerNorm, Linear, Weights, attention};
 
 /// The ε of every normalisation of the network.
 pub const NORM_EPSILON: f64 = 1e-6;
@@ -39,19 +39,10 @@ impl Block {
     /// Returns the tokens `x` `[B, T, C]` after the block; each of the B sequences is attended to
     /// by itself.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let attended = self.attn.forward(&self.norm1.forward(x)?)?;
-        let x = add_scaled(x, &attended, self.ls1.as_ref())?;
-        let fed_forward = self.mlp.forward(&self.norm2.forward(&x)?)?;
-        add_scaled(&x, &fed_forward, self.ls2.as_ref())
-    }
-}
-
-/// `x + gamma · change` in the type of `x`: the residual stream stays f32 whatever the layers use.
-fn add_scaled(x: &Tensor, change: &Tensor, gamma: Option<&Tensor>) -> Result<Tensor> {
-    let change = change.to_dtype(x.dtype())?;
-    match gamma {
-        Some(gamma) => x + change.broadcast_mul(gamma)?,
-        None => x + change,
+        let normal = self.norm1.forward_for(x, &self.attn.qkv)?;
+        let x = &self.attn.forward_onto(&normal, x, self.ls1.as_ref())?;
+        let normal = self.norm2.forward_for(x, self.mlp.first())?;
+        self.mlp.forward_onto(&normal, x, self.ls2.as_ref())
     }
 }
 
@@ -69,13 +60,20 @@ impl Attention {
         Ok(Self { qkv: layer("qkv")?, proj: layer("proj")?, heads })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// `residual + gamma · attention(x)`; the residual stream stays f32 whatever the layers use.
+    fn forward_onto(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        gamma: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let (batch, tokens, width) = x.dims3()?;
         let head_dim = width / self.heads;
         let qkv = self.qkv.forward(x)?.reshape((batch, tokens, 3, self.heads, head_dim))?;
         let part = |i| qkv.narrow(2, i, 1)?.squeeze(2);
         let scale = 1.0 / (head_dim as f64).sqrt();
-        self.proj.forward(&attention(&part(0)?, &part(1)?, &part(2)?, scale)?)
+        let attended = attention(&part(0)?, &part(1)?, &part(2)?, scale)?;
+        self.proj.forward_onto(&attended, residual, gamma)
     }
 }
 
@@ -95,10 +93,26 @@ impl Mlp {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// The layer that reads the input.
+    fn first(&self) -> &Linear {
         match self {
-            Self::Gelu { fc1, fc2 } => fc2.forward(&fc1.forward_gelu(x)?),
-            Self::SwiGlu { w12, w3 } => w3.forward(&silu_gate(&w12.forward(x)?)?),
+            Self::Gelu { fc1, .. } => fc1,
+            Self::SwiGlu { w12, .. } => w12,
+        }
+    }
+
+    /// `residual + gamma · mlp(x)`.
+    fn forward_onto(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        gamma: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        match self {
+            Self::Gelu { fc1, fc2 } => fc2.forward_onto(&fc1.forward_gelu(x)?, residual, gamma),
+            Self::SwiGlu { w12, w3 } => {
+                w3.forward_onto(&w12.forward_silu_gate(x)?, residual, gamma)
+            }
         }
     }
 }
