@@ -1,12 +1,14 @@
 //! Checks and times inference on an NVIDIA GPU; `scripts/gpu_check` runs it.
 //!
-//!     gpu_check [--device cuda:N] [--skip-timing] [--json FILE]
+//!     gpu_check [--device cuda:N] [--fixtures FOLDER]... [--skip-timing] [--json FILE]
 //!
-//! Prints Markdown: every kernel of ours beside the plain path, then the times of both released
-//! architectures with random weights. Ends with status 1 where a limit is broken.
+//! Prints Markdown: every kernel of ours beside the plain path, the fixtures' cases beside the
+//! reference, then the times of both released architectures with random weights. Ends with status 1
+//! where a limit is broken.
 
 mod chip;
 mod kernels;
+mod parity;
 mod table;
 mod timing;
 mod work;
@@ -25,6 +27,9 @@ struct Arguments {
     /// The GPU: cuda or cuda:NUMBER.
     #[arg(long, default_value = "cuda")]
     device: String,
+    /// Folders with a small model and the reference's results for it.
+    #[arg(long)]
+    fixtures: Vec<PathBuf>,
     /// Leave out the timing tables.
     #[arg(long)]
     skip_timing: bool,
@@ -53,11 +58,17 @@ fn run(arguments: &Arguments) -> Result<bool> {
     nn::set_precision(DType::F32);
     let checks = kernels::check(&device)?;
     println!("### Kernels beside the plain path\n\n{}", kernels::table(&checks));
-    let passed = checks.iter().all(kernels::Check::passed);
-    println!(
-        "{}\n",
-        if passed { "All kernels are within their limits." } else { "A LIMIT IS BROKEN." }
-    );
+    let mut passed = checks.iter().all(kernels::Check::passed);
+
+    for folder in &arguments.fixtures {
+        let cases = parity::check(&device, folder)?;
+        println!("### {} beside the reference\n\n{}", folder.display(), parity::table(&cases));
+        passed &= cases.iter().all(parity::Parity::passed);
+    }
+    if arguments.fixtures.is_empty() {
+        println!("No fixtures were given: nothing was compared with the reference.\n");
+    }
+    println!("{}\n", if passed { "All limits are kept." } else { "A LIMIT IS BROKEN." });
 
     if !arguments.skip_timing {
         let times = timing::measure(&device)?;
