@@ -63,14 +63,15 @@ fn entry_points_take_what_the_library_hands_over() {
     let addresses = |n: usize| vec!["u64"; n].join(" ");
     assert_eq!(shape(&attention, "attention_bf16"), addresses(10) + " u32 u32 f32");
     for entry in ["gather3x3_f32", "gather3x3_f32x4"] {
-        assert_eq!(shape(&maps, entry), addresses(2) + " u32 u32 u32 u32 u32 u32", "{entry}");
+        assert_eq!(shape(&maps, entry), addresses(2) + &" u32".repeat(7), "{entry}");
     }
-    assert_eq!(shape(&maps, "resize_bilinear_f32"), addresses(2) + " u32 u32 u32 u32 u32");
+    assert_eq!(shape(&maps, "resize_bilinear_f32"), addresses(2) + &" u32".repeat(5));
     for number in ["f32", "bf16"] {
         let rows = |entry: &str| shape(&rows, &format!("{entry}_{number}"));
         // The last address is the number of groups, a `long long`.
-        assert_eq!(rows("bias"), addresses(3) + " u32");
-        assert_eq!(rows("bias_gelu"), addresses(3) + " u32");
+        for entry in ["bias", "bias_relu", "bias_gelu"] {
+            assert_eq!(rows(entry), addresses(3) + " u32", "{entry}");
+        }
         assert_eq!(rows("silu_gate"), addresses(4) + " u32");
         assert_eq!(rows("add_branch"), addresses(6) + " u32");
         assert_eq!(rows("layer_norm"), addresses(4) + " u32 u32 f32");

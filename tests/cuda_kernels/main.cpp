@@ -101,30 +101,30 @@ template <typename T>
 struct Kernels;
 template <>
 struct Kernels<float> {
-    static constexpr auto bias = bias_f32, bias_gelu = bias_gelu_f32;
+    static constexpr auto bias = bias_f32, bias_relu = bias_relu_f32, bias_gelu = bias_gelu_f32;
     static constexpr auto gate = silu_gate_f32;
     static constexpr auto branch = add_branch_f32;
     static constexpr auto norm = layer_norm_f32;
 };
 template <>
 struct Kernels<bf16> {
-    static constexpr auto bias = bias_bf16, bias_gelu = bias_gelu_bf16;
+    static constexpr auto bias = bias_bf16, bias_relu = bias_relu_bf16, bias_gelu = bias_gelu_bf16;
     static constexpr auto gate = silu_gate_bf16;
     static constexpr auto branch = add_branch_bf16;
     static constexpr auto norm = layer_norm_bf16;
 };
 
 template <typename T>
-static void bias_case(int rows, int width, bool gelu) {
+static void bias_case(int rows, int width, Activation then) {
     auto x = random_numbers<T>((size_t)rows * width, 2.0f), bias = random_numbers<T>(width, 1.0f);
     std::vector<double> expected(x.size);
     for (size_t i = 0; i < x.size; ++i) {
         double sum = x.at(i) + bias.at(i % width);
-        expected[i] = gelu ? gelu_exact(sum) : sum;
+        expected[i] = then == GELU ? gelu_exact(sum) : then == RELU ? std::max(sum, 0.0) : sum;
     }
-    auto kernel = gelu ? Kernels<T>::bias_gelu : Kernels<T>::bias;
+    auto kernel = then == GELU ? Kernels<T>::bias_gelu : then == RELU ? Kernels<T>::bias_relu : Kernels<T>::bias;
     launch_groups(x.size, [&](long long groups) { kernel(x.data(), bias.data(), groups, width); });
-    check(gelu ? "bias and GELU" : "bias", x, expected, LIMIT<T>);
+    check(then == GELU ? "bias and GELU" : then == RELU ? "bias and ReLU" : "bias", x, expected, LIMIT<T>);
 }
 
 template <typename T>
@@ -179,16 +179,16 @@ static void norm_case(int rows, int width) {
     check("layer norm", out, expected, LIMIT<T>);
 }
 
-static void gather_case(int images, int height, int width, int channels, int stride) {
+static void gather_case(int images, int height, int width, int channels, int stride, int rectify) {
     auto in = random_numbers<float>((size_t)images * height * width * channels, 1.0f);
     int out_height = (height + stride - 1) / stride, out_width = (width + stride - 1) / stride;
     int pixels = images * out_height * out_width;
     Numbers<float> out((size_t)pixels * 9 * channels);
     launch({pixels}, 64, [&] {
         if (channels % 4 == 0) {
-            gather3x3_f32x4((float4 *)out.data(), (const float4 *)in.data(), height, width, channels, out_height, out_width, stride);
+            gather3x3_f32x4((float4 *)out.data(), (const float4 *)in.data(), height, width, channels, out_height, out_width, stride, rectify);
         } else {
-            gather3x3_f32(out.data(), in.data(), height, width, channels, out_height, out_width, stride);
+            gather3x3_f32(out.data(), in.data(), height, width, channels, out_height, out_width, stride, rectify);
         }
     });
     std::vector<double> expected;
@@ -199,7 +199,8 @@ static void gather_case(int images, int height, int width, int channels, int str
                 for (int c = 0; c < channels; ++c) {
                     int v = y * stride + dy, u = x * stride + dx;
                     bool inside = v >= 0 && v < height && u >= 0 && u < width;
-                    expected.push_back(inside ? in.at(((size_t)(image * height + v) * width + u) * channels + c) : 0.0);
+                    double value = inside ? in.at(((size_t)(image * height + v) * width + u) * channels + c) : 0.0;
+                    expected.push_back(rectify ? std::max(value, 0.0) : value);
                 }
     }
     check("3x3 neighbours", out, expected, 0.0);
@@ -231,8 +232,9 @@ static void resize_case(int images, int height, int width, int channels, int out
 template <typename T>
 static void rows_cases() {
     for (int width : {8, 40, 264}) {
-        bias_case<T>(3, width, false);
-        bias_case<T>(67, width, true);
+        bias_case<T>(3, width, NONE);
+        bias_case<T>(5, width, RELU);
+        bias_case<T>(67, width, GELU);
         gate_case<T>(13, width);
         branch_case<T>(5, width, true);
         branch_case<T>(2, width, false);
@@ -252,9 +254,10 @@ int main() {
     attention_case(1, 260, 131, 1, 0.1f);
     rows_cases<float>();
     rows_cases<bf16>();
-    gather_case(2, 5, 7, 3, 1);
-    gather_case(1, 6, 5, 8, 2);
-    gather_case(2, 7, 6, 12, 2);
+    gather_case(2, 5, 7, 3, 1, 0);
+    gather_case(1, 3, 4, 5, 1, 1);
+    gather_case(1, 6, 5, 8, 2, 1);
+    gather_case(2, 7, 6, 12, 2, 0);
     resize_case(2, 4, 5, 3, 9, 7);
     resize_case(1, 1, 3, 33, 1, 6);
     resize_case(1, 8, 6, 4, 3, 1);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
-use recon_node::model::nn::{self, Conv3x3, Weights, cuda};
+use recon_node::model::nn::{self, Conv3x3, Then, Weights, cuda};
 
 use super::table::markdown;
 
@@ -150,16 +150,14 @@ fn rows_checks(device: &Device, dtype: DType, (rows, width): (usize, usize)) -> 
     let (wide, wide_bias) = (number(&[rows, 2 * width])?, number(&[2 * width])?);
     let residual = normal(device, &[rows, width], 1.0)?;
     let (gamma, shift) = (normal(device, &[width], 1.0)?, normal(device, &[width], 1.0)?);
-    let with_bias = |gelu| {
+    let finish = |then: Then<'_>| {
         // In place: it works on a copy.
-        let x = x.copy()?;
-        anyhow::ensure!(cuda::add_bias(&x, &bias, gelu)?, "the bias kernel refused");
-        Ok(x)
+        cuda::finish(&x.copy()?, &bias, then)?.context("the bias kernel refused")
     };
     let plain_bias = || f32(&x)?.broadcast_add(&f32(&bias)?);
     let plain_gate =
         || -> Result<Tensor> { Ok(nn::silu_gate(&f32(&wide)?.broadcast_add(&f32(&wide_bias)?)?)?) };
-    let branch = || cuda::add_branch(&residual, &x, &bias, Some(&gamma))?.context("refused");
+    let branch = Then::ScaleAdd { scale: &gamma, to: &residual };
     let norm = || cuda::layer_norm(&residual, (&gamma, &shift), 1e-6, dtype)?.context("refused");
     let plain_norm = || -> Result<Tensor> {
         let centred = residual.broadcast_sub(&residual.mean_keepdim(1)?)?;
@@ -167,11 +165,17 @@ fn rows_checks(device: &Device, dtype: DType, (rows, width): (usize, usize)) -> 
         Ok(centred.broadcast_div(&deviation)?.broadcast_mul(&gamma)?.broadcast_add(&shift)?)
     };
     Ok(vec![
-        compare(device, name("bias"), || with_bias(false), || Ok(plain_bias()?))?,
+        compare(device, name("bias"), || finish(Then::Nothing), || Ok(plain_bias()?))?,
+        compare(
+            device,
+            name("bias and ReLU"),
+            || finish(Then::Relu),
+            || Ok(plain_bias()?.relu()?),
+        )?,
         compare(
             device,
             name("bias and GELU"),
-            || with_bias(true),
+            || finish(Then::Gelu),
             || Ok(plain_bias()?.gelu_erf()?),
         )?,
         compare(
@@ -180,9 +184,12 @@ fn rows_checks(device: &Device, dtype: DType, (rows, width): (usize, usize)) -> 
             || cuda::silu_gate(&wide, &wide_bias)?.context("the gate kernel refused"),
             plain_gate,
         )?,
-        compare(device, name("scaled branch"), branch, || {
-            Ok((&residual + plain_bias()?.broadcast_mul(&gamma)?)?)
-        })?,
+        compare(
+            device,
+            name("scaled branch"),
+            || finish(branch),
+            || Ok((&residual + plain_bias()?.broadcast_mul(&gamma)?)?),
+        )?,
         compare(device, name("layer norm"), norm, plain_norm)?,
     ])
 }

@@ -3,7 +3,7 @@
 use candle_core::{D, DType, Result, Tensor};
 
 use super::architecture::{FeedForward, TransformerSizes};
-use crate::model::nn::{LayerNorm, Linear, Weights, attention};
+use crate::model::nn::{LayerNorm, Linear, Then, Weights, attention};
 
 /// The ε of every normalisation of the network.
 pub const NORM_EPSILON: f64 = 1e-6;
@@ -40,9 +40,18 @@ impl Block {
     /// by itself.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let normal = self.norm1.forward_for(x, &self.attn.qkv)?;
-        let x = &self.attn.forward_onto(&normal, x, self.ls1.as_ref())?;
-        let normal = self.norm2.forward_for(x, self.mlp.first())?;
-        self.mlp.forward_onto(&normal, x, self.ls2.as_ref())
+        let x = self.attn.forward(&normal, branch(self.ls1.as_ref(), x))?;
+        let normal = self.norm2.forward_for(&x, self.mlp.first())?;
+        self.mlp.forward(&normal, branch(self.ls2.as_ref(), &x))
+    }
+}
+
+/// What follows a half of the block: `x + gamma · change` in the type of `x`. The residual stream
+/// stays f32 whatever the layers use.
+fn branch<'a>(gamma: Option<&'a Tensor>, x: &'a Tensor) -> Then<'a> {
+    match gamma {
+        Some(scale) => Then::ScaleAdd { scale, to: x },
+        None => Then::Add(x),
     }
 }
 
@@ -60,20 +69,13 @@ impl Attention {
         Ok(Self { qkv: layer("qkv")?, proj: layer("proj")?, heads })
     }
 
-    /// `residual + gamma · attention(x)`; the residual stream stays f32 whatever the layers use.
-    fn forward_onto(
-        &self,
-        x: &Tensor,
-        residual: &Tensor,
-        gamma: Option<&Tensor>,
-    ) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
         let (batch, tokens, width) = x.dims3()?;
         let head_dim = width / self.heads;
         let qkv = self.qkv.forward(x)?.reshape((batch, tokens, 3, self.heads, head_dim))?;
         let part = |i| qkv.narrow(2, i, 1)?.squeeze(2);
         let scale = 1.0 / (head_dim as f64).sqrt();
-        let attended = attention(&part(0)?, &part(1)?, &part(2)?, scale)?;
-        self.proj.forward_onto(&attended, residual, gamma)
+        self.proj.forward_then(&attention(&part(0)?, &part(1)?, &part(2)?, scale)?, then)
     }
 }
 
@@ -101,18 +103,10 @@ impl Mlp {
         }
     }
 
-    /// `residual + gamma · mlp(x)`.
-    fn forward_onto(
-        &self,
-        x: &Tensor,
-        residual: &Tensor,
-        gamma: Option<&Tensor>,
-    ) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
         match self {
-            Self::Gelu { fc1, fc2 } => fc2.forward_onto(&fc1.forward_gelu(x)?, residual, gamma),
-            Self::SwiGlu { w12, w3 } => {
-                w3.forward_onto(&w12.forward_silu_gate(x)?, residual, gamma)
-            }
+            Self::Gelu { fc1, fc2 } => fc2.forward_then(&fc1.forward_gelu(x)?, then),
+            Self::SwiGlu { w12, w3 } => w3.forward_then(&w12.forward_silu_gate(x)?, then),
         }
     }
 }

@@ -1,12 +1,18 @@
 // Kernels over feature maps [n, height, width, channel] of f32.
 #include "warp.cuh"
 
+__device__ __forceinline__ float rectified(float x) { return fmaxf(x, 0.0f); }
+
+__device__ __forceinline__ float4 rectified(float4 x) {
+    return make_float4(rectified(x.x), rectified(x.y), rectified(x.z), rectified(x.w));
+}
+
 // Writes the nine neighbours of each pixel side by side, so that a 3x3 convolution with padding 1
 // is one matrix product: out[n, y, x, (dy, dx, channel)] = in[n, y stride + dy - 1, ...], or zero
-// outside. One block for each pixel of the result.
+// outside; of max(in, 0) where `rectify` is set. One block for each pixel of the result.
 template <typename V>
 __device__ __forceinline__ void gather3x3(V *out, const V *in, int height, int width, int channels,
-                                          int out_height, int out_width, int stride) {
+                                          int out_height, int out_width, int stride, int rectify) {
     int pixel = blockIdx.x;
     int x = pixel % out_width, y = pixel / out_width % out_height;
     long long image = pixel / out_width / out_height;
@@ -18,20 +24,21 @@ __device__ __forceinline__ void gather3x3(V *out, const V *in, int height, int w
         bool inside = from_y >= 0 && from_y < height && from_x >= 0 && from_x < width;
         V value = {};
         if (inside) value = in[((long long)from_y * width + from_x) * channels + channel];
-        out[i] = value;
+        out[i] = rectify ? rectified(value) : value;
     }
 }
 
 // `channels` is that of a pixel; with it a multiple of four, `gather3x3_f32x4` moves four at a time.
 extern "C" __global__ void gather3x3_f32(float *out, const float *in, int height, int width,
-                                         int channels, int out_height, int out_width, int stride) {
-    gather3x3(out, in, height, width, channels, out_height, out_width, stride);
+                                         int channels, int out_height, int out_width, int stride,
+                                         int rectify) {
+    gather3x3(out, in, height, width, channels, out_height, out_width, stride, rectify);
 }
 
 extern "C" __global__ void gather3x3_f32x4(float4 *out, const float4 *in, int height, int width,
                                            int channels, int out_height, int out_width,
-                                           int stride) {
-    gather3x3(out, in, height, width, channels / 4, out_height, out_width, stride);
+                                           int stride, int rectify) {
+    gather3x3(out, in, height, width, channels / 4, out_height, out_width, stride, rectify);
 }
 
 // Bilinear, corners on corners. One block for each pixel of the result.

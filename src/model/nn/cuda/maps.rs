@@ -11,9 +11,15 @@ const KERNELS: Module = Module { name: "recon_maps", ptx: include_str!("maps.ptx
 /// Numbers of gathered neighbours that exist at one time: 1 GiB.
 const GATHERED: usize = 1 << 28;
 
-/// Returns the 3×3 convolution with padding 1 of `x` `[N, H, W, C]`, without its bias, as
-/// `[N, ceil(H/stride), ceil(W/stride), O]`; `weight` is `[9 · C, O]`, rows by (dy, dx, c).
-pub fn conv3x3(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Option<Tensor>> {
+/// Returns the 3×3 convolution with padding 1 of `x` `[N, H, W, C]`, or of max(x, 0) if `rectify`,
+/// without its bias, as `[N, ceil(H/stride), ceil(W/stride), O]`; `weight` is `[9 · C, O]`, rows by
+/// (dy, dx, c).
+pub fn conv3x3(
+    x: &Tensor,
+    weight: &Tensor,
+    stride: usize,
+    rectify: bool,
+) -> Result<Option<Tensor>> {
     if !fits(x) || weight.dtype() != DType::F32 {
         return Ok(None);
     }
@@ -22,7 +28,7 @@ pub fn conv3x3(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Option<Tens
     let at_once = (GATHERED / (h * w * 9 * channels)).clamp(1, images);
     let convolved = |first: usize| {
         let n = at_once.min(images - first);
-        let gathered = x.narrow(0, first, n)?.apply_op1_no_bwd(&Gather { stride })?;
+        let gathered = x.narrow(0, first, n)?.apply_op1_no_bwd(&Gather { stride, rectify })?;
         gathered.matmul(weight)?.reshape((n, h, w, ()))
     };
     let parts = (0..images).step_by(at_once).map(convolved).collect::<Result<Vec<_>>>()?;
@@ -53,6 +59,7 @@ fn threads(n: usize) -> u32 {
 
 struct Gather {
     stride: usize,
+    rectify: bool,
 }
 
 impl CustomOp1 for Gather {
@@ -71,7 +78,7 @@ impl CustomOp1 for Gather {
         let shape = Shape::from((n * h * w, 9 * channels));
         let (out, to) = allocate::<f32>(x.device(), shape.elem_count())?;
         let mut args = vec![to, Arg::tensor::<f32>(x, layout)?];
-        for extent in [height, width, channels, h, w, self.stride] {
+        for extent in [height, width, channels, h, w, self.stride, usize::from(self.rectify)] {
             args.push(Arg::int(extent)?);
         }
         // Rows of four floats at a time want every one of them on a multiple of 16 bytes.

@@ -13,4 +13,4 @@ mod rows;
 pub use attention::attention;
 pub use launch::{name, new_device, take_peak_memory};
 pub use maps::{conv3x3, resize_bilinear};
-pub use rows::{add_bias, add_branch, layer_norm, silu_gate};
+pub use rows::{finish, layer_norm, silu_gate};

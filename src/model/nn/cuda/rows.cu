@@ -35,8 +35,10 @@ __device__ __forceinline__ long long group_index() {
     return (long long)blockIdx.x * blockDim.x + threadIdx.x;
 }
 
+enum Activation { NONE, RELU, GELU };
+
 // x[row, column] = f(x[row, column] + bias[column]); width is a multiple of eight.
-template <bool GELU, typename T>
+template <Activation ACTIVATION, typename T>
 __device__ __forceinline__ void add_bias(T *x, const T *bias, long long groups, int width) {
     long long group = group_index();
     if (group >= groups) return;
@@ -46,7 +48,7 @@ __device__ __forceinline__ void add_bias(T *x, const T *bias, long long groups, 
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
         float sum = value[i] + add[i];
-        value[i] = GELU ? gelu(sum) : sum;
+        value[i] = ACTIVATION == GELU ? gelu(sum) : ACTIVATION == RELU ? fmaxf(sum, 0.0f) : sum;
     }
     store8(x + group * 8, value);
 }
@@ -135,11 +137,15 @@ __device__ __forceinline__ void layer_norm(T *out, const float *x, const float *
 
 #define FOR_TYPE(T, suffix)                                                                        \
     extern "C" __global__ void bias_##suffix(T *x, const T *bias, long long groups, int width) {   \
-        add_bias<false>(x, bias, groups, width);                                                   \
+        add_bias<NONE>(x, bias, groups, width);                                                    \
+    }                                                                                              \
+    extern "C" __global__ void bias_relu_##suffix(T *x, const T *bias, long long groups,           \
+                                                  int width) {                                     \
+        add_bias<RELU>(x, bias, groups, width);                                                    \
     }                                                                                              \
     extern "C" __global__ void bias_gelu_##suffix(T *x, const T *bias, long long groups,           \
                                                   int width) {                                     \
-        add_bias<true>(x, bias, groups, width);                                                    \
+        add_bias<GELU>(x, bias, groups, width);                                                    \
     }                                                                                              \
     extern "C" __global__ void silu_gate_##suffix(T *out, const T *x, const T *bias,               \
                                                   long long groups, int width) {                   \

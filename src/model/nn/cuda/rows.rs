@@ -10,6 +10,7 @@ use candle_core::{
 use half::bf16;
 
 use super::launch::{Arg, Grid, Module, allocate, launch};
+use crate::model::nn::Then;
 
 const KERNELS: Module = Module { name: "recon_rows", ptx: include_str!("rows.ptx") };
 /// Numbers that a thread takes at a time.
@@ -19,12 +20,24 @@ const THREADS: u32 = 256;
 /// Rows of a block where each warp takes one row.
 const ROWS: usize = 4;
 
-/// Adds `bias` to the rows of `x`, in place, and where `gelu` is set takes the exact GELU; returns
-/// whether it did. `x` must be a result that nobody else holds.
-pub fn add_bias(x: &Tensor, bias: &Tensor, gelu: bool) -> Result<bool> {
+/// Returns a layer's product `x` with its bias and what follows. It may be the same memory: `x` must
+/// be a result that nobody else holds.
+pub fn finish(x: &Tensor, bias: &Tensor, then: Then<'_>) -> Result<Option<Tensor>> {
+    let in_place = |name| add_bias(x, bias, name).map(|done| done.then(|| x.clone()));
+    match then {
+        Then::Nothing => in_place("bias"),
+        Then::Relu => in_place("bias_relu"),
+        Then::Gelu => in_place("bias_gelu"),
+        Then::Add(to) => add_branch(to, x, bias, None),
+        Then::ScaleAdd { scale, to } => add_branch(to, x, bias, Some(scale)),
+    }
+}
+
+/// Runs `kernel` on `x` in place; returns whether it did.
+fn add_bias(x: &Tensor, bias: &Tensor, kernel: &'static str) -> Result<bool> {
     let fits = fits(x, &[f32_or_bf16(x)], bias.elem_count()) && like(bias, x);
     if fits {
-        x.inplace_op2(bias, &AddBias { gelu })?;
+        x.inplace_op2(bias, &AddBias { kernel })?;
     }
     Ok(fits)
 }
@@ -38,7 +51,7 @@ pub fn silu_gate(x: &Tensor, bias: &Tensor) -> Result<Option<Tensor>> {
 }
 
 /// Returns `residual + gamma · (branch + bias)` in f32; without `gamma` it counts as one.
-pub fn add_branch(
+fn add_branch(
     residual: &Tensor,
     branch: &Tensor,
     bias: &Tensor,
@@ -124,7 +137,7 @@ fn launch_groups<T: Number>(
 }
 
 struct AddBias {
-    gelu: bool,
+    kernel: &'static str,
 }
 
 impl AddBias {
@@ -134,9 +147,8 @@ impl AddBias {
         (bias, bias_layout): (&CudaStorage, &Layout),
     ) -> Result<()> {
         let args = vec![Arg::tensor::<T>(x, x_layout)?, Arg::tensor::<T>(bias, bias_layout)?];
-        let name = if self.gelu { "bias_gelu" } else { "bias" };
         let extents = (x_layout.shape().elem_count(), bias_layout.shape().elem_count());
-        launch_groups::<T>(x, name, args, extents)
+        launch_groups::<T>(x, self.kernel, args, extents)
     }
 }
 
