@@ -58,6 +58,16 @@ pub enum Error {
         /// What the user can do.
         remedy: &'static str,
     },
+    /// A network that could not be computed.
+    #[error("model {model} failed: {problem}; {remedy}")]
+    Inference {
+        /// Name of the model.
+        model: &'static str,
+        /// What went wrong.
+        problem: String,
+        /// What the user can do.
+        remedy: &'static str,
+    },
     /// An alignment with too little to go by.
     #[error("{what}: {got} correspondences, at least {need} are needed")]
     TooFewCorrespondences {

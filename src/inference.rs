@@ -23,6 +23,9 @@ pub struct ViewGeometry {
     pub camera: Camera,
     /// Pose in the frame of the window's first view, from models that see several views at once.
     pub window_from_camera: Option<Se3>,
+    /// A vector of length one that is alike for views of one place (scalar product), from models
+    /// that have such; any two of one model can be compared.
+    pub descriptor: Option<Vec<f32>>,
 }
 
 /// What a model says about a window of views, in the order of the views.

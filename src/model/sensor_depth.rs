@@ -45,7 +45,7 @@ impl SensorDepth {
         })?;
         let config = self.config.clone();
         let pointmap = unproject(depth, self.rays(&camera)?, &config)?;
-        Ok(ViewGeometry { pointmap, camera, window_from_camera: None })
+        Ok(ViewGeometry { pointmap, camera, window_from_camera: None, descriptor: None })
     }
 }
 

@@ -1,0 +1,112 @@
+//! Compares a MapAnything model with a recorded run of the reference implementation.
+//!
+//!     cargo run --release --example parity -- MODEL_DIR CASE.safetensors
+//!
+//! Prints the worst error of every recorded tensor beside its limit, and a summary in one line.
+//! Exits with 1 where a limit is broken, with 2 where nothing could be compared.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use candle_core::{DType, Device};
+use clap::{Parser, ValueEnum};
+use recon_node::model::mapanything::parity::{Case, Comparison, Limits, compare};
+use recon_node::model::mapanything::{LoadOptions, MapAnything};
+
+/// Compares a MapAnything model with a recorded run of the reference implementation.
+#[derive(Parser)]
+struct Arguments {
+    /// Folder with model.safetensors (or model.gguf) and config.json.
+    model: PathBuf,
+    /// Recorded case: inputs, intermediate results and outputs of one call.
+    case: PathBuf,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceName,
+    /// Type of the transformers' matrices. With 16 bits only depth (2 %) and scale (1 %) are
+    /// judged.
+    #[arg(long, value_enum, default_value = "f32")]
+    dtype: TypeName,
+    /// Do not let limits grow with the magnitude of what is compared.
+    #[arg(long)]
+    strict: bool,
+    /// Multiply all limits.
+    #[arg(long, default_value_t = 1.0)]
+    tolerance: f64,
+    /// Pass over tensors that the network does not have.
+    #[arg(long)]
+    allow_surplus: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DeviceName {
+    Cpu,
+    Cuda,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum TypeName {
+    F32,
+    Bf16,
+    F16,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<bool> {
+    let device = match arguments.device {
+        DeviceName::Cpu => Device::Cpu,
+        DeviceName::Cuda => Device::new_cuda(0)?,
+    };
+    let (dtype, limits) = match arguments.dtype {
+        TypeName::Bf16 => (DType::BF16, Limits::Reduced),
+        TypeName::F16 => (DType::F16, Limits::Reduced),
+        TypeName::F32 if arguments.strict => (DType::F32, Limits::Absolute),
+        TypeName::F32 => (DType::F32, Limits::Scaled),
+    };
+    let options = LoadOptions { device, dtype, allow_surplus: arguments.allow_surplus };
+    let case = Case::open(&arguments.case)?;
+    let model = MapAnything::open(&arguments.model, &options)?;
+    let mut comparisons = compare(&model, &case, limits)?;
+    for comparison in &mut comparisons {
+        comparison.limit = comparison.limit.map(|limit| limit * arguments.tolerance);
+    }
+    print(&comparisons);
+    let broken = comparisons.iter().filter(|c| !c.holds()).count();
+    summarise(&comparisons, broken);
+    anyhow::ensure!(!comparisons.is_empty(), "the case holds no result to compare with");
+    Ok(broken == 0)
+}
+
+fn print(comparisons: &[Comparison]) {
+    let width = comparisons.iter().map(|c| c.name.len()).max().unwrap_or(0);
+    println!("{:width$}  {:>10}  {:>10}", "tensor", "error", "limit");
+    for c in comparisons {
+        let limit = c.limit.map_or("-".to_owned(), |limit| format!("{limit:.2e}"));
+        let verdict = if c.holds() { "" } else { "  BROKEN" };
+        println!("{:width$}  {:>10.2e}  {limit:>10}{verdict}", c.name, c.error);
+    }
+}
+
+fn summarise(comparisons: &[Comparison], broken: usize) {
+    let share = |c: &Comparison| c.limit.map(|limit| c.error / limit);
+    let worst = comparisons
+        .iter()
+        .filter_map(|c| Some((share(c)?, c)))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(share, c)| format!(", nearest to its limit: {} at {:.0} %", c.name, 100.0 * share))
+        .unwrap_or_default();
+    let verdict = if broken == 0 { "PASS" } else { "FAIL" };
+    println!("{verdict}: {} tensors compared, {broken} limits broken{worst}", comparisons.len());
+}
