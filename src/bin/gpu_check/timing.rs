@@ -1,6 +1,6 @@
 //! Times of whole networks with random weights.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -42,7 +42,7 @@ pub struct Time {
 pub fn measure(device: &Device) -> Result<Vec<Time>> {
     nn::set_precision(DType::BF16);
     let mut times = Vec::new();
-    for (arch, architecture) in [("v1", Architecture::v1()), ("v11", Architecture::v11())] {
+    for (arch, architecture) in architectures() {
         let network = random_network(device, &architecture)?;
         cuda::take_peak_memory(device)?;
         for views in VIEWS {
@@ -81,9 +81,20 @@ pub fn table(times: &[Time], chip: &Chip) -> String {
     markdown(&heads, &times.iter().map(row).collect::<Vec<_>>())
 }
 
-/// Returns the times as JSON.
+/// Returns the times as JSON, with the shapes of all weights, from which `benches/gpu_pytorch.py`
+/// makes the same networks.
 pub fn json(times: &[Time]) -> Result<String> {
-    Ok(serde_json::to_string_pretty(times)?)
+    let shapes = architectures().map(|(arch, architecture)| {
+        let tensors = expected_tensors(&architecture);
+        let shapes: BTreeMap<_, _> = tensors.into_iter().map(|t| (t.name, t.shape)).collect();
+        (arch, shapes)
+    });
+    let report = serde_json::json!({ "times": times, "shapes": BTreeMap::from(shapes) });
+    Ok(serde_json::to_string_pretty(&report)?)
+}
+
+fn architectures() -> [(&'static str, Architecture); 2] {
+    [("v1", Architecture::v1()), ("v1.1", Architecture::v11())]
 }
 
 fn random_network(device: &Device, architecture: &Architecture) -> Result<Network> {
