@@ -6,5 +6,5 @@ mod open;
 mod sensor_depth;
 pub mod weights;
 
-pub use open::{BACK_ENDS, check_name, map_anything_files, open};
+pub use open::{BACK_ENDS, check_name, open, open_map_anything};
 pub use sensor_depth::SensorDepth;

@@ -86,7 +86,8 @@ fn the_constant_table_need_not_be_stored() {
 fn wrong_tensors_are_named_with_their_number() {
     let mut tensors = tensors("v1");
     for i in 0..7 {
-        tensors.insert(format!("stranger.{i}"), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
+        tensors
+            .insert(format!("stranger.{i}"), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
     }
     tensors.remove("encoder.model.blocks.3.mlp.fc2.bias").unwrap();
     let wrong = Tensor::zeros((40, 41), DType::F32, &Device::Cpu).unwrap();

@@ -4,7 +4,6 @@
 //! checkpoint; `network.rs` puts them together, `model.rs` gives numbers their meaning.
 
 pub mod architecture;
-mod back_end;
 mod backend;
 mod block;
 pub mod checkpoint;
@@ -32,7 +31,6 @@ pub mod taps;
 pub mod tensors;
 
 pub use architecture::Architecture;
-pub use back_end::MapAnythingBackEnd;
 pub use backend::{BackendOptions, MapAnythingBackend};
 pub use checkpoint::Checkpoint;
 pub use inputs::{Calibration, Ignored, SourceView, ViewInput, fit_views};

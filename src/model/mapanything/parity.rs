@@ -66,9 +66,8 @@ impl Ours {
             return Some(numbers(tensor).map(Values::all));
         }
         // Inputs of the encoders of priors: of those views only that have them.
-        let parts: Vec<Option<&Tensor>> = (0..self.outputs.len())
-            .map(|view| self.taps.get(&format!("{name}[{view}]")))
-            .collect();
+        let parts: Vec<Option<&Tensor>> =
+            (0..self.outputs.len()).map(|view| self.taps.get(&format!("{name}[{view}]"))).collect();
         let per_view = parts.iter().flatten().next()?.elem_count();
         Some(Values::of_parts(&parts, per_view))
     }
