@@ -3,7 +3,7 @@
 use candle_core::{D, DType, Result, Tensor};
 
 use super::architecture::{FeedForward, TransformerSizes};
-use crate::model::nn::{LayerNorm, Linear, Weights, attention, silu_gate};
+use crate::model::nn::{LayerNorm, Linear, Then, Weights, attention};
 
 /// The ε of every normalisation of the network.
 pub const NORM_EPSILON: f64 = 1e-6;
@@ -39,19 +39,19 @@ impl Block {
     /// Returns the tokens `x` `[B, T, C]` after the block; each of the B sequences is attended to
     /// by itself.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let attended = self.attn.forward(&self.norm1.forward(x)?)?;
-        let x = add_scaled(x, &attended, self.ls1.as_ref())?;
-        let fed_forward = self.mlp.forward(&self.norm2.forward(&x)?)?;
-        add_scaled(&x, &fed_forward, self.ls2.as_ref())
+        let normal = self.norm1.forward_for(x, &self.attn.qkv)?;
+        let x = self.attn.forward(&normal, branch(self.ls1.as_ref(), x))?;
+        let normal = self.norm2.forward_for(&x, self.mlp.first())?;
+        self.mlp.forward(&normal, branch(self.ls2.as_ref(), &x))
     }
 }
 
-/// `x + gamma · change` in the type of `x`: the residual stream stays f32 whatever the layers use.
-fn add_scaled(x: &Tensor, change: &Tensor, gamma: Option<&Tensor>) -> Result<Tensor> {
-    let change = change.to_dtype(x.dtype())?;
+/// What follows a half of the block: `x + gamma · change` in the type of `x`. The residual stream
+/// stays f32 whatever the layers use.
+fn branch<'a>(gamma: Option<&'a Tensor>, x: &'a Tensor) -> Then<'a> {
     match gamma {
-        Some(gamma) => x + change.broadcast_mul(gamma)?,
-        None => x + change,
+        Some(scale) => Then::ScaleAdd { scale, to: x },
+        None => Then::Add(x),
     }
 }
 
@@ -69,13 +69,13 @@ impl Attention {
         Ok(Self { qkv: layer("qkv")?, proj: layer("proj")?, heads })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
         let (batch, tokens, width) = x.dims3()?;
         let head_dim = width / self.heads;
         let qkv = self.qkv.forward(x)?.reshape((batch, tokens, 3, self.heads, head_dim))?;
         let part = |i| qkv.narrow(2, i, 1)?.squeeze(2);
         let scale = 1.0 / (head_dim as f64).sqrt();
-        self.proj.forward(&attention(&part(0)?, &part(1)?, &part(2)?, scale)?)
+        self.proj.forward_then(&attention(&part(0)?, &part(1)?, &part(2)?, scale)?, then)
     }
 }
 
@@ -95,10 +95,18 @@ impl Mlp {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// The layer that reads the input.
+    fn first(&self) -> &Linear {
         match self {
-            Self::Gelu { fc1, fc2 } => fc2.forward(&fc1.forward_gelu(x)?),
-            Self::SwiGlu { w12, w3 } => w3.forward(&silu_gate(&w12.forward(x)?)?),
+            Self::Gelu { fc1, .. } => fc1,
+            Self::SwiGlu { w12, .. } => w12,
+        }
+    }
+
+    fn forward(&self, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
+        match self {
+            Self::Gelu { fc1, fc2 } => fc2.forward_then(&fc1.forward_gelu(x)?, then),
+            Self::SwiGlu { w12, w3 } => w3.forward_then(&w12.forward_silu_gate(x)?, then),
         }
     }
 }

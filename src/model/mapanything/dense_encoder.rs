@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::architecture::PATCH_PX;
 use super::block::{NORM_EPSILON, patches};
-use crate::model::nn::{Conv3x3, LayerNorm, Linear, Weights, gelu};
+use crate::model::nn::{Conv3x3, LayerNorm, Linear, Then, Weights, gelu};
 
 /// Convolutions over patches; always in f32.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ impl ResidualBlock {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let change = self.conv2.forward(&gelu(&self.conv1.forward(x)?)?)?;
+        let change = self.conv2.forward(&self.conv1.forward_then(x, Then::Gelu)?)?;
         gelu(&(change + self.shortcut.forward(x)?)?)
     }
 }

@@ -4,7 +4,7 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::model::nn::{Conv3x3, Linear, TransposedConv, Weights, resize_bilinear};
+use crate::model::nn::{Conv3x3, Linear, Then, TransposedConv, Weights, resize_bilinear};
 
 /// Numbers for each pixel: ray (3), logarithm of depth along it, logarithm of confidence less one,
 /// logit of the mask.
@@ -160,8 +160,8 @@ impl ResidualConvUnit {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let change = self.conv1.forward(&x.relu()?)?;
-        self.conv2.forward(&change.relu()?)? + x
+        let change = self.conv1.forward_rectified_then(x, Then::Relu)?;
+        self.conv2.forward_then(&change, Then::Add(x))
     }
 }
 
@@ -186,6 +186,6 @@ impl Regressor {
     fn forward(&self, features: &Tensor, height: usize, width: usize) -> Result<Tensor> {
         let x = resize_bilinear(&self.conv1.forward(features)?, height, width)?;
         let (conv, last) = &self.conv2;
-        last.forward(&conv.forward(&x)?.relu()?)
+        last.forward(&conv.forward_then(&x, Then::Relu)?)
     }
 }

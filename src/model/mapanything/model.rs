@@ -13,6 +13,7 @@ use super::outputs::{ViewOutput, confidence_by_agreement, view_outputs};
 use super::postprocess::{AgreementThresholds, MaskOptions};
 use super::taps::Taps;
 use crate::error::{Error, Result};
+use crate::model::nn::set_precision;
 
 /// The name by which users choose the model.
 pub const NAME: &str = "mapanything";
@@ -77,6 +78,7 @@ impl MapAnything {
     /// # Errors
     /// As [`Checkpoint::open`], and where the device has no room for the weights.
     pub fn open(path: &Path, options: &LoadOptions) -> Result<Self> {
+        set_precision(options.dtype);
         let target = (&options.device, options.dtype);
         let checkpoint = Checkpoint::open(path, target, options.allow_surplus)?;
         let network = Network::load(&checkpoint.weights, &checkpoint.architecture);

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::block::mean_over_map;
-use crate::model::nn::{Linear, Weights};
+use crate::model::nn::{Linear, Then, Weights};
 
 /// Residual layers on patches, their mean, and two layers on that; always in f32.
 #[derive(Debug)]
@@ -47,5 +47,5 @@ impl PoseHead {
 
 /// Returns `x` after each layer and the rectifier that follows it.
 pub(super) fn through(layers: &[Linear], x: &Tensor) -> Result<Tensor> {
-    layers.iter().try_fold(x.clone(), |x, layer| layer.forward(&x)?.relu())
+    layers.iter().try_fold(x.clone(), |x, layer| layer.forward_then(&x, Then::Relu))
 }

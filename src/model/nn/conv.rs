@@ -3,39 +3,91 @@
 use candle_core::{Result, Tensor};
 
 use super::Weights;
+use super::cpu::conv::Neighbourhoods;
+use super::host::{self, Host};
+use super::linear::Linear;
+use super::product::{Packed, Then};
 
 /// A 3×3 convolution with zero padding 1.
 #[derive(Debug, Clone)]
 pub struct Conv3x3 {
-    /// `[9 · C, O]`, rows ordered by (dy, dx, c).
-    weight: Tensor,
-    bias: Option<Tensor>,
+    kind: Kind,
     stride: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Packed(Packed),
+    /// `[9 · C, O]`, rows ordered by (dy, dx, c); `[O]`.
+    Plain {
+        weight: Tensor,
+        bias: Option<Tensor>,
+    },
 }
 
 impl Conv3x3 {
     /// Returns the layer under `weights`: tensor `weight` `[O, C, 3, 3]`, and `bias` if there is one.
     pub fn load(weights: &Weights, stride: usize) -> Result<Self> {
-        let weight = weights.tensor("weight")?;
+        let (weight, bias) = (weights.tensor("weight")?, weights.optional("bias")?);
         let (out, channels, _, _) = weight.dims4()?;
-        let weight = weight.permute((2, 3, 1, 0))?.reshape((9 * channels, out))?;
-        Ok(Self { weight, bias: weights.optional("bias")?, stride })
+        let rows = weight.permute((0, 2, 3, 1))?.reshape((out, 9 * channels))?;
+        let kind = match Packed::new(&rows, bias.as_ref())? {
+            Some(packed) => Kind::Packed(packed),
+            None => Kind::Plain { weight: rows.t()?.contiguous()?, bias },
+        };
+        Ok(Self { kind, stride })
     }
 
     /// Returns the convolution of `x` `[N, H, W, C]` as `[N, ceil(H/stride), ceil(W/stride), O]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_then(x, Then::Nothing)
+    }
+
+    /// Returns [`Conv3x3::forward`] and what follows.
+    pub fn forward_then(&self, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
+        match &self.kind {
+            Kind::Packed(packed) => self.packed(packed, x, false, then),
+            Kind::Plain { weight, bias } => {
+                then.finish(self.plain(weight, x, false)?, bias.as_ref())
+            }
+        }
+    }
+
+    /// Returns [`Conv3x3::forward`] of max(x, 0), and what follows.
+    pub fn forward_rectified_then(&self, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
+        match &self.kind {
+            Kind::Packed(packed) => self.packed(packed, x, true, then),
+            Kind::Plain { weight, bias } => {
+                then.finish(self.plain(weight, x, true)?, bias.as_ref())
+            }
+        }
+    }
+
+    fn packed(&self, p: &Packed, x: &Tensor, rectified: bool, then: Then<'_>) -> Result<Tensor> {
+        let x = host::dense_f32(x)?;
+        let (n, height, width, channels) = x.dims4()?;
+        let values = Host::new(&x);
+        let size = [height, width, channels];
+        let rows = Neighbourhoods::new(values.values()?, size, self.stride, rectified);
+        let (h, w) = rows.out_size();
+        p.forward(&rows, vec![n, h, w, p.outputs()], then)
+    }
+
+    /// Without the bias.
+    fn plain(&self, weight: &Tensor, x: &Tensor, rectified: bool) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if let Some(out) = super::cuda::conv3x3(x, weight, self.stride, rectified)? {
+            return Ok(out);
+        }
+        let x = if rectified { x.relu()? } else { x.clone() };
         let (n, h, w, c) = x.dims4()?;
         let padded = x.pad_with_zeros(1, 1, 1)?.pad_with_zeros(2, 1, 1)?;
         let taps = (0..9)
             .map(|tap| padded.narrow(1, tap / 3, h)?.narrow(2, tap % 3, w))
             .collect::<Result<Vec<_>>>()?;
         let taps = Tensor::cat(&taps, 3)?.reshape((n * h * w, 9 * c))?;
-        let out = taps.matmul(&self.weight)?.reshape((n, h, w, ()))?;
-        let out = every(&out, self.stride)?;
-        match &self.bias {
-            Some(bias) => out.broadcast_add(bias),
-            None => Ok(out),
-        }
+        let out = taps.matmul(weight)?.reshape((n, h, w, ()))?;
+        every(&out, self.stride)
     }
 }
 
@@ -53,9 +105,8 @@ fn every(x: &Tensor, stride: usize) -> Result<Tensor> {
 /// depth to space.
 #[derive(Debug, Clone)]
 pub struct TransposedConv {
-    /// `[C, k · k · O]`, columns ordered by (dy, dx, o).
-    weight: Tensor,
-    bias: Tensor,
+    /// From C to k · k · O numbers, ordered by (dy, dx, o).
+    pixel: Linear,
     kernel: usize,
 }
 
@@ -64,17 +115,17 @@ impl TransposedConv {
     pub fn load(weights: &Weights) -> Result<Self> {
         let weight = weights.tensor("weight")?;
         let (channels, out, kernel, _) = weight.dims4()?;
-        let weight = weight.permute((0, 2, 3, 1))?.reshape((channels, kernel * kernel * out))?;
-        Ok(Self { weight, bias: weights.tensor("bias")?, kernel })
+        let weight = weight.permute((2, 3, 1, 0))?.reshape((kernel * kernel * out, channels))?;
+        let bias = weights.tensor("bias")?.repeat(kernel * kernel)?;
+        Ok(Self { pixel: Linear::new(weight, Some(bias))?, kernel })
     }
 
     /// Returns `x` `[N, H, W, C]` enlarged to `[N, k · H, k · W, O]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (n, h, w, c) = x.dims4()?;
+        let (n, h, w, _) = x.dims4()?;
         let k = self.kernel;
-        let out = x.reshape((n * h * w, c))?.matmul(&self.weight)?;
-        let out = out.reshape(&[n, h, w, k, k, self.bias.dim(0)?])?;
-        let out = out.permute(vec![0, 1, 3, 2, 4, 5])?.reshape((n, h * k, w * k, ()))?;
-        out.broadcast_add(&self.bias)
+        let out = self.pixel.forward(x)?;
+        let out = out.reshape(&[n, h, w, k, k, self.pixel.out_features() / (k * k)])?;
+        out.permute(vec![0, 1, 3, 2, 4, 5])?.reshape((n, h * k, w * k, ()))
     }
 }

@@ -1,0 +1,142 @@
+//! Products with weights that were laid out for the CPU's kernels.
+
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
+
+use super::cpu::gemm::{self, Finish, Matrix, Panels, Rows};
+use super::cpu::simd::Level;
+use super::host::Host;
+
+/// What follows a layer, computed with it where that saves a pass over memory.
+#[derive(Debug, Clone, Copy)]
+pub enum Then<'a> {
+    /// Nothing.
+    Nothing,
+    /// max(x, 0).
+    Relu,
+    /// The exact GELU.
+    Gelu,
+    /// The sum with a tensor of the same shape, in f32: a residual branch.
+    Add(&'a Tensor),
+    /// The same, where each channel of the branch is scaled before: LayerScale.
+    ScaleAdd {
+        /// `[C]`, f32.
+        scale: &'a Tensor,
+        /// What is added to.
+        to: &'a Tensor,
+    },
+}
+
+impl Then<'_> {
+    /// Returns what follows a layer's product `out`, which nobody else holds, and its bias.
+    pub fn finish(self, out: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        let Some(bias) = bias else { return self.apply(out) };
+        #[cfg(feature = "cuda")]
+        if let Some(done) = super::cuda::finish(&out, bias, self)? {
+            return Ok(done);
+        }
+        self.apply(out.broadcast_add(bias)?)
+    }
+
+    /// Returns what follows `x`, by plain tensor operations.
+    pub fn apply(self, x: Tensor) -> Result<Tensor> {
+        match self {
+            Self::Nothing => Ok(x),
+            Self::Relu => x.relu(),
+            Self::Gelu => super::gelu(&x),
+            Self::Add(to) => to + x.to_dtype(to.dtype())?,
+            Self::ScaleAdd { scale, to } => to + x.to_dtype(to.dtype())?.broadcast_mul(scale)?,
+        }
+    }
+}
+
+/// Weights of a layer on the CPU, kept in the type of their file and computed with in f32.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    panels: Arc<Panels>,
+    bias: Option<Tensor>,
+}
+
+impl Packed {
+    /// Returns `weight` `[O, K]` and `bias` `[O]` ready for products, or `None` for types that are
+    /// not computed with on the CPU and tensors that are elsewhere.
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Option<Self>> {
+        let weight = weight.contiguous()?;
+        let (outputs, depth) = weight.dims2()?;
+        let (storage, layout) = weight.storage_and_layout();
+        let Storage::Cpu(storage) = &*storage else { return Ok(None) };
+        let range = layout.start_offset()..layout.start_offset() + outputs * depth;
+        let matrix = match storage {
+            CpuStorage::F32(x) => Matrix::F32(&x[range]),
+            CpuStorage::BF16(x) => Matrix::Bf16(&x[range]),
+            CpuStorage::F16(x) => Matrix::F16(&x[range]),
+            _ => return Ok(None),
+        };
+        Self::from_matrix(matrix, (outputs, depth), bias).map(Some)
+    }
+
+    /// Returns `matrix` `[O, K]` and `bias` `[O]` ready for products.
+    pub fn from_matrix(
+        matrix: Matrix<'_>,
+        (outputs, depth): (usize, usize),
+        bias: Option<&Tensor>,
+    ) -> Result<Self> {
+        let bias = bias.map(|bias| bias.to_dtype(DType::F32)?.contiguous()).transpose()?;
+        if bias.as_ref().is_some_and(|bias| bias.dims() != [outputs]) {
+            bail!("a bias does not fit {outputs} outputs");
+        }
+        let panels = Arc::new(Panels::new(matrix, outputs, depth, Level::best()));
+        Ok(Self { panels, bias })
+    }
+
+    /// Returns how many numbers a row of the result has.
+    pub fn outputs(&self) -> usize {
+        self.panels.outputs()
+    }
+
+    /// Returns the product of the rows of `left` with the weights, the bias and `then`, as a tensor
+    /// of `shape`.
+    pub fn forward(&self, left: &impl Rows, shape: Vec<usize>, then: Then<'_>) -> Result<Tensor> {
+        let rows: usize = shape.iter().rev().skip(1).product();
+        if left.depth() != self.panels.depth() || shape.last() != Some(&self.outputs()) {
+            bail!("rows of {} numbers do not fit weights of {:?}", left.depth(), self.panels);
+        }
+        let bias = self.bias.as_ref().map(Host::new);
+        let bias = bias.as_ref().map(Host::values).transpose()?;
+        let out = match then {
+            Then::Nothing => self.product(left, rows, bias, gemm::Then::Nothing),
+            Then::Relu => self.product(left, rows, bias, gemm::Then::Relu),
+            Then::Gelu => self.product(left, rows, bias, gemm::Then::Gelu),
+            Then::Add(to) => {
+                let to = branch(to, &shape)?;
+                let to = Host::new(&to);
+                self.product(left, rows, bias, gemm::Then::Add(to.values()?))
+            }
+            Then::ScaleAdd { scale, to } => {
+                let (scale, to) = (branch(scale, &[self.outputs()])?, branch(to, &shape)?);
+                let (scale, to) = (Host::new(&scale), Host::new(&to));
+                let then = gemm::Then::ScaleAdd { scale: scale.values()?, to: to.values()? };
+                self.product(left, rows, bias, then)
+            }
+        };
+        Tensor::from_vec(out, shape, &candle_core::Device::Cpu)
+    }
+
+    fn product(
+        &self,
+        left: &impl Rows,
+        rows: usize,
+        bias: Option<&[f32]>,
+        then: gemm::Then<'_>,
+    ) -> Vec<f32> {
+        gemm::multiply(left, rows, &self.panels, Finish { bias, then })
+    }
+}
+
+fn branch(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    if x.dims() != shape {
+        bail!("a branch of shape {shape:?} cannot be added to {:?}", x.dims());
+    }
+    super::host::dense_f32(x)
+}
