@@ -7,7 +7,7 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-const KERNELS: [&str; 3] = ["attention", "maps", "rows"];
+const KERNELS: [&str; 4] = ["attention", "conv", "maps", "rows"];
 
 fn below_root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -62,6 +62,8 @@ fn entry_points_take_what_the_library_hands_over() {
     let shape = |ptx: &str, entry: &str| parameters(ptx, entry).join(" ");
     let addresses = |n: usize| vec!["u64"; n].join(" ");
     assert_eq!(shape(&attention, "attention_bf16"), addresses(10) + " u32 u32 f32");
+    let conv = shape(&text("conv.ptx"), "conv3x3_tf32");
+    assert_eq!(conv, addresses(5) + &" u32".repeat(8) + " f32 f32");
     for entry in ["gather3x3_f32", "gather3x3_f32x4"] {
         assert_eq!(shape(&maps, entry), addresses(2) + &" u32".repeat(7), "{entry}");
     }

@@ -28,6 +28,9 @@ using std::min;
 struct float4 {
     float x, y, z, w;
 };
+struct float2 {
+    float x, y;
+};
 struct uint4 {
     unsigned x, y, z, w;
 };
@@ -36,6 +39,7 @@ struct Index {
 };
 
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+inline float2 make_float2(float x, float y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 inline Index threadIdx, blockIdx, blockDim, gridDim;
 
@@ -60,12 +64,14 @@ inline float exp2_fast(float x) { return exp2f(x); }
 struct Copy {
     void *to;
     uint4 value;
+    int group;
 };
 
 struct Fiber {
     ucontext_t context;
     std::vector<char> stack = std::vector<char>(128 * 1024);
     std::vector<Copy> copies;
+    int groups = 0;
     bool done = false;
 };
 
@@ -120,15 +126,27 @@ inline float __shfl_xor_sync(unsigned, float x, int distance) {
 
 inline void copy_async(void *shared, const void *global, bool inside) {
     assert((uintptr_t)shared % 16 == 0 && (uintptr_t)global % 16 == 0);
-    Copy copy = {shared, {}};
+    Copy copy = {shared, {}, fibers[current].groups};
     if (inside) memcpy(&copy.value, global, 16);
     memset(shared, 0xff, 16);
     fibers[current].copies.push_back(copy);
 }
 
-inline void copies_wait() {
-    for (const Copy &copy : fibers[current].copies) memcpy(copy.to, &copy.value, 16);
-    fibers[current].copies.clear();
+inline void copies_close() { ++fibers[current].groups; }
+
+// Lands what belongs to groups before this one.
+inline void land_before(int group) {
+    auto &copies = fibers[current].copies;
+    auto open = std::stable_partition(copies.begin(), copies.end(), [&](const Copy &c) { return c.group < group; });
+    for (auto copy = copies.begin(); copy != open; ++copy) memcpy(copy->to, &copy->value, 16);
+    copies.erase(copies.begin(), open);
+}
+
+inline void copies_wait() { land_before(fibers[current].groups + 1); }
+
+template <int COUNT>
+inline void copies_wait_but() {
+    land_before(fibers[current].groups - COUNT);
 }
 
 struct Load {
@@ -196,6 +214,39 @@ inline void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, uns
     meet_warp("mma", &product, multiply_warp);
 }
 
+// Round to nearest, ties away from zero.
+inline unsigned to_tf32(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return (bits + 0x1000) & ~0x1fffu;
+}
+
+// PTX ISA, "Matrix Fragments for mma.m16n8k8", .tf32.
+inline void multiply_warp_tf32(Meeting &warp) {
+    float a[16][8], b[8][8];
+    for (int lane = 0; lane < 32; ++lane) {
+        const Product &p = *(Product *)warp.brought[lane];
+        int group = lane >> 2, in_group = lane & 3;
+        for (int i = 0; i < 4; ++i) {
+            int row = i == 0 || i == 2 ? group : group + 8, column = i < 2 ? in_group : in_group + 4;
+            a[row][column] = __uint_as_float(p.a[i]);
+        }
+        for (int i = 0; i < 2; ++i) b[i == 0 ? in_group : in_group + 4][group] = __uint_as_float(p.b[i]);
+    }
+    for (int lane = 0; lane < 32; ++lane) {
+        const Product &p = *(Product *)warp.brought[lane];
+        for (int i = 0; i < 4; ++i) {
+            int row = (lane >> 2) + (i < 2 ? 0 : 8), column = (lane & 3) * 2 + (i & 1);
+            for (int k = 0; k < 8; ++k) p.c[i] += a[row][k] * b[k][column];
+        }
+    }
+}
+
+inline void multiply_add_tf32(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    Product product = {c, a, {b0, b1}};
+    meet_warp("mma.tf32", &product, multiply_warp_tf32);
+}
+
 inline void run_fiber() {
     (*kernel_body)();
     fibers[current].done = true;
@@ -213,6 +264,7 @@ inline void run_block(int threads, bool reversed) {
         Fiber &fiber = fibers[i];
         fiber.done = false;
         fiber.copies.clear();
+        fiber.groups = 0;
         getcontext(&fiber.context);
         fiber.context.uc_stack.ss_sp = fiber.stack.data();
         fiber.context.uc_stack.ss_size = fiber.stack.size();

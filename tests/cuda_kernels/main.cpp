@@ -1,6 +1,7 @@
 // Compares every kernel with plain loops in double precision, over sizes that do not fit its tiles.
 // Prints the worst error of each and ends with status 1 where one is beyond its limit.
 #include "../../src/model/nn/cuda/attention.cu"
+#include "../../src/model/nn/cuda/conv.cu"
 #include "../../src/model/nn/cuda/maps.cu"
 #include "../../src/model/nn/cuda/rows.cu"
 
@@ -206,6 +207,46 @@ static void gather_case(int images, int height, int width, int channels, int str
     check("3x3 neighbours", out, expected, 0.0);
 }
 
+// Numbers that TF32 holds exactly, so that only the order of the sum differs.
+static Numbers<float> tf32_numbers(size_t n, float spread) {
+    auto numbers = random_numbers<float>(n, spread);
+    for (size_t i = 0; i < n; ++i) numbers.data()[i] = __uint_as_float(to_tf32(numbers.data()[i]));
+    return numbers;
+}
+
+static void conv_case(int images, int height, int width, int channels, int outputs, int stride, bool rectify, bool finish) {
+    auto in = tf32_numbers((size_t)images * height * width * channels, 1.0f);
+    auto weight = tf32_numbers((size_t)outputs * 9 * channels, 0.1f);
+    int out_height = (height + stride - 1) / stride, out_width = (width + stride - 1) / stride;
+    int pixels = images * out_height * out_width;
+    auto bias = random_numbers<float>(outputs, 1.0f), residual = random_numbers<float>((size_t)pixels * outputs, 1.0f);
+    Numbers<float> out(residual.size);
+    float none = -INFINITY;
+    launch({(pixels + PIXELS - 1) / PIXELS * ((outputs + OUTPUTS - 1) / OUTPUTS)}, CONV_THREADS, [&] {
+        conv3x3_tf32(out.data(), in.data(), weight.data(), finish ? bias.data() : nullptr, finish ? residual.data() : nullptr,
+                     height, width, channels, out_height, out_width, outputs, stride, pixels, rectify ? 0.0f : none,
+                     finish ? 0.0f : none);
+    });
+    std::vector<double> expected;
+    for (int pixel = 0; pixel < pixels; ++pixel) {
+        int image = pixel / (out_height * out_width), y = pixel / out_width % out_height, x = pixel % out_width;
+        for (int output = 0; output < outputs; ++output) {
+            double sum = 0.0;
+            for (int tap = 0; tap < 9; ++tap) {
+                int v = y * stride + tap / 3 - 1, u = x * stride + tap % 3 - 1;
+                if (v < 0 || v >= height || u < 0 || u >= width) continue;
+                for (int c = 0; c < channels; ++c) {
+                    double value = in.at(((size_t)(image * height + v) * width + u) * channels + c);
+                    sum += (rectify ? std::max(value, 0.0) : value) * weight.at((size_t)(output * 9 + tap) * channels + c);
+                }
+            }
+            if (finish) sum = std::max(sum + bias.at(output), 0.0) + residual.at((size_t)pixel * outputs + output);
+            expected.push_back(sum);
+        }
+    }
+    check("3x3 convolution", out, expected, 1e-5);
+}
+
 static void resize_case(int images, int height, int width, int channels, int out_height, int out_width) {
     auto in = random_numbers<float>((size_t)images * height * width * channels, 1.0f);
     int pixels = images * out_height * out_width;
@@ -254,6 +295,9 @@ int main() {
     attention_case(1, 260, 131, 1, 0.1f);
     rows_cases<float>();
     rows_cases<bf16>();
+    conv_case(1, 3, 2, 16, 2, 1, false, false);
+    conv_case(2, 9, 11, 32, 40, 1, true, true);
+    conv_case(1, 7, 6, 48, 130, 2, false, true);
     gather_case(2, 5, 7, 3, 1, 0);
     gather_case(1, 3, 4, 5, 1, 1);
     gather_case(1, 6, 5, 8, 2, 1);

@@ -11,7 +11,9 @@ use super::table::markdown;
 
 /// Rounding of a result to bf16, relative to 1 + its magnitude; of f32 sums in another order.
 const BF16: f64 = 8e-3;
-const F32: f64 = 2e-5;
+const F32: f64 = 5e-5;
+/// Factors have 10 bits of mantissa.
+const TF32: f64 = 1e-2;
 
 /// A comparison.
 pub struct Check {
@@ -60,11 +62,16 @@ pub fn check(device: &Device) -> Result<Vec<Check>> {
             checks.extend(rows_checks(device, dtype, (rows, width))?);
         }
     }
-    for (size, channels, out, stride) in
-        [((5, 7), 3, 8, 1), ((28, 37), 768, 768, 2), ((112, 148), 256, 256, 1)]
-    {
-        checks.push(conv(device, size, (channels, out), stride)?);
+    for (size, channels, out, stride) in [
+        ((5, 7), 3, 8, 1),
+        ((9, 11), 48, 40, 2),
+        ((28, 37), 768, 768, 2),
+        ((224, 296), 256, 128, 1),
+    ] {
+        checks.push(conv(device, (size, stride), (channels, out), DType::F32)?);
+        checks.push(conv(device, (size, stride), (channels, out), DType::BF16)?);
     }
+    nn::set_precision(DType::F32);
     checks.push(resize(device, (5, 7, 3), (9, 4))?);
     checks.push(resize(device, (224, 296, 128), (392, 518))?);
     Ok(checks)
@@ -202,12 +209,15 @@ fn on_both(device: &Device, tensors: &HashMap<String, Tensor>) -> Result<(Weight
     Ok((Weights::new(moved(device)?, DType::F32), Weights::new(moved(&Device::Cpu)?, DType::F32)))
 }
 
+/// With weights of type `policy` elsewhere in the network: with less than f32, convolutions may
+/// round their factors to TF32.
 fn conv(
     device: &Device,
-    (height, width): (usize, usize),
+    ((height, width), stride): ((usize, usize), usize),
     (channels, out): (usize, usize),
-    stride: usize,
+    policy: DType,
 ) -> Result<Check> {
+    nn::set_precision(policy);
     let tensors = HashMap::from([
         ("weight".to_owned(), normal(device, &[out, channels, 3, 3], 0.02)?),
         ("bias".to_owned(), normal(device, &[out], 0.5)?),
@@ -215,13 +225,19 @@ fn conv(
     let (on_gpu, on_cpu) = on_both(device, &tensors)?;
     let (gpu, cpu) = (Conv3x3::load(&on_gpu, stride)?, Conv3x3::load(&on_cpu, stride)?);
     let x = normal(device, &[2, height, width, channels], 1.0)?;
-    let x_cpu = x.to_device(&Device::Cpu)?;
+    let to = normal(device, &[2, height.div_ceil(stride), width.div_ceil(stride), out], 1.0)?;
+    let (x_cpu, to_cpu) = (x.to_device(&Device::Cpu)?, to.to_device(&Device::Cpu)?);
+    let kernel_result = gpu.forward_rectified_then(&x, Then::Add(&to))?;
+    let expected = cpu.forward_rectified_then(&x_cpu, Then::Add(&to_cpu))?;
     let nchw = x.permute((0, 3, 1, 2))?.contiguous()?;
     let kernel = tensors.get("weight").context("the weight")?;
     Ok(Check {
-        name: format!("3x3 convolution {height}x{width}x{channels} to {out}, stride {stride}, F32"),
-        error: difference(&gpu.forward(&x)?, &cpu.forward(&x_cpu)?)?,
-        limit: F32,
+        name: format!(
+            "3x3 convolution {height}x{width}x{channels} to {out}, stride {stride}, {}",
+            if policy == DType::F32 { "F32" } else { "TF32" }
+        ),
+        error: difference(&kernel_result, &expected)?,
+        limit: if policy == DType::F32 { F32 } else { TF32 },
         kernel_ms: time(device, || Ok(gpu.forward(&x)?))?,
         plain_ms: time(device, || Ok(nchw.conv2d(kernel, 1, stride, 1, 1)?))?,
     })

@@ -6,7 +6,7 @@ use candle_core::cuda_backend::cudarc::driver::{
     DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg, result, sys,
 };
 use candle_core::cuda_backend::{CudaDType, WrapErr};
-use candle_core::{CudaDevice, CudaStorage, Device, Layout, Result, bail};
+use candle_core::{CudaDevice, CudaStorage, Device, Layout, Result, Storage, Tensor, bail};
 
 /// A compiled file of kernels.
 #[derive(Clone, Copy)]
@@ -59,6 +59,15 @@ impl Arg {
         let view = storage.as_cuda_slice::<T>()?.slice(layout.start_offset()..);
         let (address, _uses) = view.device_ptr(&stream);
         Ok(Self::Address(address))
+    }
+
+    /// Returns where the first number of a tensor lies that an operation holds beside its operands.
+    pub fn held<T: CudaDType + DeviceRepr>(x: &Tensor) -> Result<Self> {
+        let (storage, layout) = x.storage_and_layout();
+        match &*storage {
+            Storage::Cuda(storage) => Self::tensor::<T>(storage, layout),
+            _ => bail!("a tensor on the CPU was handed to a GPU kernel"),
+        }
     }
 }
 

@@ -5,23 +5,28 @@ use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail,
 };
 
+use super::conv;
 use super::launch::{Arg, Grid, Module, allocate, launch};
+use crate::model::nn::Then;
 
 const KERNELS: Module = Module { name: "recon_maps", ptx: include_str!("maps.ptx") };
 /// Numbers of gathered neighbours that exist at one time: 1 GiB.
 const GATHERED: usize = 1 << 28;
 
-/// Returns the 3×3 convolution with padding 1 of `x` `[N, H, W, C]`, or of max(x, 0) if `rectify`,
-/// without its bias, as `[N, ceil(H/stride), ceil(W/stride), O]`; `weight` is `[9 · C, O]`, rows by
-/// (dy, dx, c).
+/// Returns the 3×3 convolution with padding 1 of `x` `[N, H, W, C]`, its bias, and what follows;
+/// `weight` is `[O, 9 · C]`, rows by (dy, dx, c).
 pub fn conv3x3(
     x: &Tensor,
-    weight: &Tensor,
-    stride: usize,
-    rectify: bool,
+    weights: (&Tensor, Option<&Tensor>),
+    Window { stride, rectify }: Window,
+    then: Then<'_>,
 ) -> Result<Option<Tensor>> {
+    let (weight, bias) = weights;
     if !fits(x) || weight.dtype() != DType::F32 {
         return Ok(None);
+    }
+    if let Some(out) = conv::conv3x3(x, weights, Window { stride, rectify }, then)? {
+        return Ok(Some(out));
     }
     let (images, height, width, channels) = x.dims4()?;
     let (h, w) = (height.div_ceil(stride), width.div_ceil(stride));
@@ -29,13 +34,23 @@ pub fn conv3x3(
     let convolved = |first: usize| {
         let n = at_once.min(images - first);
         let gathered = x.narrow(0, first, n)?.apply_op1_no_bwd(&Gather { stride, rectify })?;
-        gathered.matmul(weight)?.reshape((n, h, w, ()))
+        gathered.matmul(&weight.t()?)?.reshape((n, h, w, ()))
     };
     let parts = (0..images).step_by(at_once).map(convolved).collect::<Result<Vec<_>>>()?;
-    match parts.as_slice() {
-        [whole] => Ok(Some(whole.clone())),
-        parts => Tensor::cat(parts, 0).map(Some),
-    }
+    let out = match parts.as_slice() {
+        [whole] => whole.clone(),
+        parts => Tensor::cat(parts, 0)?,
+    };
+    then.finish(out, bias).map(Some)
+}
+
+/// How a convolution reads its input.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// Pixels from one output to the next.
+    pub stride: usize,
+    /// Whether it reads max(x, 0).
+    pub rectify: bool,
 }
 
 /// Returns `x` `[N, H, W, C]` resized to `height` × `width` bilinearly, corners on corners.

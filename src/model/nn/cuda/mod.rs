@@ -6,11 +6,12 @@
 //! the driver compiles for its GPU when a kernel is first called.
 
 mod attention;
+mod conv;
 mod launch;
 mod maps;
 mod rows;
 
 pub use attention::attention;
 pub use launch::{name, new_device, take_peak_memory};
-pub use maps::{conv3x3, resize_bilinear};
+pub use maps::{Window, conv3x3, resize_bilinear};
 pub use rows::{finish, layer_norm, silu_gate};

@@ -5,7 +5,7 @@ use candle_core::cuda_backend::CudaDType;
 use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp2, D, DType, Device, InplaceOp2, Layout, Result, Shape,
-    Storage, Tensor, bail,
+    Tensor, bail,
 };
 use half::bf16;
 
@@ -223,15 +223,6 @@ impl CustomOp2 for SiluGate {
     }
 }
 
-/// The address of a tensor that an operation holds.
-fn held<T: Number>(x: &Tensor) -> Result<Arg> {
-    let (storage, layout) = x.storage_and_layout();
-    match &*storage {
-        Storage::Cuda(storage) => Arg::tensor::<T>(storage, layout),
-        _ => bail!("a tensor on the CPU was handed to a GPU kernel"),
-    }
-}
-
 struct AddBranch {
     bias: Tensor,
     gamma: Option<Tensor>,
@@ -249,8 +240,8 @@ impl AddBranch {
             to,
             Arg::tensor::<f32>(residual, layout)?,
             Arg::tensor::<T>(branch, branch_layout)?,
-            held::<T>(&self.bias)?,
-            self.gamma.as_ref().map_or(Ok(Arg::Address(0)), held::<f32>)?,
+            Arg::held::<T>(&self.bias)?,
+            self.gamma.as_ref().map_or(Ok(Arg::Address(0)), Arg::held::<f32>)?,
         ];
         let extents = (shape.elem_count(), self.bias.elem_count());
         launch_groups::<T>(residual, "add_branch", args, extents)?;
@@ -307,7 +298,7 @@ impl Norm {
             to,
             Arg::tensor::<f32>(x, layout)?,
             Arg::tensor::<f32>(weight, weight_layout)?,
-            held::<f32>(&self.bias)?,
+            Arg::held::<f32>(&self.bias)?,
             Arg::int(rows)?,
             Arg::int(width)?,
             Arg::Float(self.epsilon),

@@ -19,6 +19,14 @@ __device__ __forceinline__ void copy_async(void *shared, const void *global, boo
 // Waits for all copies of this thread; other threads see them after a __syncthreads.
 __device__ __forceinline__ void copies_wait() { asm volatile("cp.async.wait_all;\n" ::: "memory"); }
 
+// Closes a group of copies; waits for all groups of this thread but the last `COUNT`.
+__device__ __forceinline__ void copies_close() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
+
+template <int COUNT>
+__device__ __forceinline__ void copies_wait_but() {
+    asm volatile("cp.async.wait_group %0;\n" ::"n"(COUNT) : "memory");
+}
+
 // Loads four 8x8 matrices of 16-bit numbers. Lane l gives the address of row l % 8 of matrix l / 8
 // and receives of each matrix the two numbers at row l / 4, columns 2 (l % 4) and the next.
 __device__ __forceinline__ void load_matrices(unsigned (&to)[4], const void *row) {
@@ -42,6 +50,22 @@ __device__ __forceinline__ void load_matrices_transposed(unsigned (&to)[4], cons
 __device__ __forceinline__ void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0,
                                              unsigned b1) {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Returns the bits of x rounded to TF32: 10 bits of mantissa.
+__device__ __forceinline__ unsigned to_tf32(float x) {
+    unsigned bits;
+    asm("cvt.rna.tf32.f32 %0, %1;\n" : "=r"(bits) : "f"(x));
+    return bits;
+}
+
+// c += a b on the tensor cores: a 16x8, b 8x8, TF32; c 16x8, f32.
+__device__ __forceinline__ void multiply_add_tf32(float (&c)[4], const unsigned (&a)[4],
+                                                  unsigned b0, unsigned b1) {
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
                  "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
