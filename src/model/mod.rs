@@ -7,5 +7,5 @@ mod sensor_depth;
 pub mod weights;
 pub mod xfeat;
 
-pub use open::{BACK_ENDS, check_name, map_anything_files, open};
+pub use open::{BACK_ENDS, check_name, open, open_map_anything};
 pub use sensor_depth::SensorDepth;

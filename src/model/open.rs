@@ -1,11 +1,13 @@
 //! From the configuration to the back end that it names.
 
-use std::path::PathBuf;
-
 use candle_core::{DType, Device};
 
 use super::SensorDepth;
-use super::mapanything::{LoadOptions, MapAnythingBackEnd};
+use super::mapanything::architecture::PATCH_PX;
+use super::mapanything::preprocess::TargetSize;
+use super::mapanything::{
+    BackendOptions, InferOptions, LoadOptions, MapAnything, MapAnythingBackend,
+};
 use super::weights::{Cache, environment, locate};
 use crate::config::{Config, DtypeChoice, ModelConfig};
 use crate::error::{Error, Result};
@@ -13,6 +15,9 @@ use crate::inference::ReconstructionModel;
 
 /// Names of all back ends.
 pub const BACK_ENDS: [&str; 2] = ["sensor-depth", "mapanything"];
+
+/// The longest side that the released models have learned with.
+const TRAINED_PX: usize = 518;
 
 /// Returns once the name of the back end is known to be one.
 ///
@@ -35,20 +40,42 @@ pub fn open(config: &Config) -> Result<Box<dyn ReconstructionModel>> {
     }
 }
 
-fn map_anything(config: &ModelConfig) -> Result<MapAnythingBackEnd> {
-    let (weights, load) = map_anything_files(config)?;
-    MapAnythingBackEnd::open(&weights, &load, config)
+fn map_anything(config: &ModelConfig) -> Result<MapAnythingBackend> {
+    let target = target_size(config.resolution_px)?;
+    let model = open_map_anything(config)?;
+    let infer = InferOptions {
+        standardize_quaternion: config.standardize_rotations,
+        ..InferOptions::default()
+    };
+    let options =
+        BackendOptions { max_views: config.max_views, target, infer, ..BackendOptions::default() };
+    Ok(MapAnythingBackend::new(model, options))
 }
 
-/// Returns the weights of MapAnything that the configuration names, and how to load them.
+/// Returns the network of MapAnything on the device and with the weights that the configuration
+/// names.
 ///
 /// # Errors
-/// For weights or a device that are not there, with the remedy.
-pub fn map_anything_files(config: &ModelConfig) -> Result<(PathBuf, LoadOptions)> {
+/// As [`open`].
+pub fn open_map_anything(config: &ModelConfig) -> Result<MapAnything> {
     let device = device(&config.device)?;
     let weights = locate(&config.weights, &Cache::from_vars(&environment))?;
     let dtype = dtype(config.dtype, &device);
-    Ok((weights, LoadOptions { device, dtype, ..LoadOptions::default() }))
+    MapAnything::open(&weights, &LoadOptions { device, dtype, ..LoadOptions::default() })
+}
+
+/// The size of images: one of the table that the released models have learned with, or any other.
+fn target_size(resolution_px: u32) -> Result<TargetSize> {
+    let (side, patch) = (resolution_px as usize, PATCH_PX);
+    if side == TRAINED_PX {
+        return Ok(TargetSize::Mapping518);
+    }
+    if side.is_multiple_of(patch) {
+        return Ok(TargetSize::LongestSide(side));
+    }
+    let below = side / patch * patch;
+    let reason = format!("{side} is no multiple of {patch}: take {below} or {}", below + patch);
+    Err(Error::config("model.resolution_px", reason))
 }
 
 fn device(name: &str) -> Result<Device> {

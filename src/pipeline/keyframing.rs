@@ -135,7 +135,7 @@ impl Pipeline {
             return Err(Error::MissingInput {
                 model: self.model.name(),
                 missing: "geometry in more than a few pixels of a frame",
-                remedy: "look at the depth images, and at sensor.max_range_m",
+                remedy: "look at the images, the depth images and sensor.max_range_m",
             });
         }
         let overlaps = self.overlaps(frame, &world_from_camera);

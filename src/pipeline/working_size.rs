@@ -77,7 +77,7 @@ mod tests {
         let points = camera.rays().into_iter().map(|ray| ray * depth_m(&ray)).collect();
         let points = Raster::new(width, height, points).unwrap();
         let pointmap = Pointmap::new(points, Raster::filled(width, height, 4.0)).unwrap();
-        ViewGeometry { pointmap, camera, window_from_camera: None }
+        ViewGeometry { pointmap, camera, window_from_camera: None, descriptor: None }
     }
 
     fn is_between_pixels(camera: &Camera, ray: &Vector3<f32>) -> bool {

@@ -32,7 +32,7 @@ pub const NARROWER: [(&str, usize); 1] = [("simulator", 1)];
 /// What may be named in some rooms only: how its path begins, and the files it may be named in
 /// (relative to `src`, by how their names begin). Programs are in `bin/`.
 pub const ROOMS: [(&[&str], &[&str]); 13] = [
-    (&["candle_core"], &["model"]),
+    (&["candle_core"], &["model", "bin/gpu_check"]),
     (&["candle_nn"], &["model"]),
     (&["r2r"], &["ros", "bin/recon_node"]),
     (&["rerun"], &["viz"]),

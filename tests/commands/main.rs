@@ -10,6 +10,7 @@ mod demo;
 #[path = "../weights/server.rs"]
 #[allow(dead_code, reason = "written for the tests of fetching, which use all of it")]
 mod hub;
+mod infer;
 #[path = "../dataset_reading/support/messages.rs"]
 #[allow(dead_code, reason = "written for the tests of reading, which use all of it")]
 mod messages;

@@ -24,10 +24,12 @@ fn camera(distortion: Distortion) -> Camera {
 
 fn frame(id: u64, camera: Option<Camera>) -> Frame {
     let pixel = |x: u32, y: u32| {
-        let shade = |k: u64| ((u64::from(x) * (5 + k) + u64::from(y) * 3 + id * 40 * k) % 256) as u8;
+        let shade =
+            |k: u64| ((u64::from(x) * (5 + k) + u64::from(y) * 3 + id * 40 * k) % 256) as u8;
         image::Rgb([shade(1), shade(2), shade(3)])
     };
-    let depth = Raster::from_fn(WIDTH as usize, HEIGHT as usize, |x, y| 1.0 + (x + y) as f32 * 0.01);
+    let depth =
+        Raster::from_fn(WIDTH as usize, HEIGHT as usize, |x, y| 1.0 + (x + y) as f32 * 0.01);
     Frame {
         id,
         stamp: Stamp::from_nanos(id as i64),

@@ -86,7 +86,8 @@ fn the_constant_table_need_not_be_stored() {
 fn wrong_tensors_are_named_with_their_number() {
     let mut tensors = tensors("v1");
     for i in 0..7 {
-        tensors.insert(format!("stranger.{i}"), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
+        tensors
+            .insert(format!("stranger.{i}"), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
     }
     tensors.remove("encoder.model.blocks.3.mlp.fc2.bias").unwrap();
     let wrong = Tensor::zeros((40, 41), DType::F32, &Device::Cpu).unwrap();
@@ -158,7 +159,7 @@ fn parts_listed_in_an_index_are_one_model() {
 
 #[test]
 fn weights_in_sixteen_bits_give_nearly_the_same_depth() {
-    for (dtype, limit) in [(DType::F16, 2e-3), (DType::BF16, 2e-2)] {
+    for (dtype, limit) in [(DType::F16, 5e-3), (DType::BF16, 4e-2)] {
         for version in VERSIONS {
             let mut tensors = tensors(version);
             for tensor in tensors.values_mut() {

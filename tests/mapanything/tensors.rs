@@ -3,9 +3,7 @@
 use std::fmt::Write as _;
 
 use recon_node::model::mapanything::Architecture;
-use recon_node::model::mapanything::tensors::{
-    ExpectedTensor, expected_tensors, parameter_count,
-};
+use recon_node::model::mapanything::tensors::{ExpectedTensor, expected_tensors, parameter_count};
 use sha2::{Digest, Sha256};
 
 use crate::support::shared;
@@ -85,7 +83,10 @@ fn the_released_networks_are_recognised_without_a_configuration() {
     for (_, architecture, ..) in releases() {
         let tensors = expected_tensors(&architecture);
         let shapes = tensors.iter().map(|t| (t.name.clone(), t.shape.clone())).collect();
-        assert_eq!(Architecture::derive(&shapes, &ModelConfig::default()), Ok(architecture.clone()));
+        assert_eq!(
+            Architecture::derive(&shapes, &ModelConfig::default()),
+            Ok(architecture.clone())
+        );
         let by_alias = |t: &ExpectedTensor| t.aliases.last().unwrap_or(&t.name).clone();
         let shapes = tensors.iter().map(|t| (by_alias(t), t.shape.clone())).collect();
         assert_eq!(Architecture::derive(&shapes, &ModelConfig::default()), Ok(architecture));

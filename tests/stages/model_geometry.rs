@@ -45,7 +45,7 @@ impl Oracle {
         let points = camera.rays().into_iter().zip(depth.values()).map(point).collect();
         let confidence = depth.map(|z| noise.sigma_m(f64::from(z)).powi(-2) as f32);
         let pointmap = Pointmap::new(Raster::new(width, height, points)?, confidence)?;
-        Ok(ViewGeometry { pointmap, camera, window_from_camera: None })
+        Ok(ViewGeometry { pointmap, camera, window_from_camera: None, descriptor: None })
     }
 }
 

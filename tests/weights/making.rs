@@ -72,6 +72,15 @@ fn random_weights_are_whole_and_are_what_was_asked_for() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn who_may_read_other_files_may_read_weights() {
+    use std::os::unix::fs::MetadataExt;
+    let made = Made::tiny();
+    let mode = |name: &str| fs::metadata(made.path(name)).unwrap().mode();
+    assert_eq!(mode(SAFETENSORS_FILE), mode(CONFIG_FILE));
+}
+
 #[test]
 fn the_seed_alone_decides() {
     let bytes = |seed, threads| {
@@ -271,4 +280,36 @@ fn weights_are_not_reduced_onto_themselves() {
     let message = quantize(made.folder.path(), half, made.folder.path(), &mut |_| {}).unwrap_err();
     assert!(message.to_string().contains("choose a folder other"), "{message}");
     assert_eq!(made.verify().problems, Vec::<String>::new());
+}
+
+/// An image with something in it.
+fn image(size: u32) -> image::RgbImage {
+    let value = |x: u32, y: u32| [(3 * x) as u8, (5 * y) as u8, (x * y / 7) as u8];
+    image::RgbImage::from_fn(size, size, |x, y| image::Rgb(value(x, y)))
+}
+
+#[test]
+fn what_random_weights_say_is_finite_and_varies() {
+    use recon_node::model::mapanything::{InferOptions, LoadOptions, MapAnything, ViewInput};
+    for (name, architecture) in TINY {
+        let made = Made::new(architecture, Precision::F32, 1);
+        let model = MapAnything::open(made.folder.path(), &LoadOptions::default()).unwrap();
+        let views = [ViewInput::new(&image(112)), ViewInput::new(&image(112))];
+        let options = InferOptions { mask: None, ..InferOptions::default() };
+        for view in model.infer(&views, &options).unwrap() {
+            let depths = view.depth_z.values();
+            let (mean, deviation) = moments(depths);
+            println!(
+                "{name}: depth {mean} ± {deviation}, scale {}, confidence {:?}, kept {:?}",
+                view.metric_scale,
+                moments(view.confidence.values()),
+                moments(&view.unambiguous.map(|kept| f32::from(kept)).values())
+            );
+            assert!(depths.iter().all(|depth| depth.is_finite()));
+            assert!(deviation > 0.01 * mean.abs(), "{name}: {mean} ± {deviation}");
+            assert!((1e-3..1e3).contains(&view.metric_scale), "{name}: {}", view.metric_scale);
+            let ahead = depths.iter().filter(|&&depth| depth > 0.0).count();
+            assert!(2 * ahead > depths.len(), "{name}: {ahead} of {}", depths.len());
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use candle_core::{D, DType, Result, Tensor};
 
 use super::architecture::{FeedForward, TransformerSizes};
-use crate::model::nn::{LayerNorm, Linear, Then, Weights, attention, silu_gate};
+use crate::model::nn::{LayerNorm, Linear, Then, Weights, attention};
 
 /// The ε of every normalisation of the network.
 pub const NORM_EPSILON: f64 = 1e-6;
@@ -39,8 +39,10 @@ impl Block {
     /// Returns the tokens `x` `[B, T, C]` after the block; each of the B sequences is attended to
     /// by itself.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.attn.forward(&self.norm1.forward(x)?, branch(self.ls1.as_ref(), x))?;
-        self.mlp.forward(&self.norm2.forward(&x)?, branch(self.ls2.as_ref(), &x))
+        let normal = self.norm1.forward_for(x, &self.attn.qkv)?;
+        let x = self.attn.forward(&normal, branch(self.ls1.as_ref(), x))?;
+        let normal = self.norm2.forward_for(&x, self.mlp.first())?;
+        self.mlp.forward(&normal, branch(self.ls2.as_ref(), &x))
     }
 }
 
@@ -93,10 +95,18 @@ impl Mlp {
         })
     }
 
+    /// The layer that reads the input.
+    fn first(&self) -> &Linear {
+        match self {
+            Self::Gelu { fc1, .. } => fc1,
+            Self::SwiGlu { w12, .. } => w12,
+        }
+    }
+
     fn forward(&self, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
         match self {
             Self::Gelu { fc1, fc2 } => fc2.forward_then(&fc1.forward_gelu(x)?, then),
-            Self::SwiGlu { w12, w3 } => w3.forward_then(&silu_gate(&w12.forward(x)?)?, then),
+            Self::SwiGlu { w12, w3 } => w3.forward_then(&w12.forward_silu_gate(x)?, then),
         }
     }
 }

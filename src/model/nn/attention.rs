@@ -18,6 +18,10 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Result<Tenso
     if q.device().is_cpu() {
         return attention_on_cpu([q, k, v], scale);
     }
+    #[cfg(feature = "cuda")]
+    if let Some(out) = super::cuda::attention(q, k, v, scale)? {
+        return Ok(out);
+    }
     let (batch, tokens, heads, head_dim) = q.dims4()?;
     let q = (q.transpose(1, 2)?.contiguous()? * scale)?;
     let k = k.permute((0, 2, 3, 1))?.contiguous()?;

@@ -18,7 +18,7 @@ pub struct Conv3x3 {
 #[derive(Debug, Clone)]
 enum Kind {
     Packed(Packed),
-    /// `[9 · C, O]`, rows ordered by (dy, dx, c); `[O]`.
+    /// `[O, 9 · C]`, rows ordered by (dy, dx, c); `[O]`.
     Plain {
         weight: Tensor,
         bias: Option<Tensor>,
@@ -33,7 +33,7 @@ impl Conv3x3 {
         let rows = weight.permute((0, 2, 3, 1))?.reshape((out, 9 * channels))?;
         let kind = match Packed::new(&rows, bias.as_ref())? {
             Some(packed) => Kind::Packed(packed),
-            None => Kind::Plain { weight: rows.t()?.contiguous()?, bias },
+            None => Kind::Plain { weight: rows, bias },
         };
         Ok(Self { kind, stride })
     }
@@ -47,7 +47,7 @@ impl Conv3x3 {
     pub fn forward_then(&self, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
         match &self.kind {
             Kind::Packed(packed) => self.packed(packed, x, false, then),
-            Kind::Plain { weight, bias } => self.plain((weight, bias.as_ref()), x, then),
+            Kind::Plain { weight, bias } => self.plain((weight, bias.as_ref()), x, false, then),
         }
     }
 
@@ -55,7 +55,7 @@ impl Conv3x3 {
     pub fn forward_rectified_then(&self, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
         match &self.kind {
             Kind::Packed(packed) => self.packed(packed, x, true, then),
-            Kind::Plain { weight, bias } => self.plain((weight, bias.as_ref()), &x.relu()?, then),
+            Kind::Plain { weight, bias } => self.plain((weight, bias.as_ref()), x, true, then),
         }
     }
 
@@ -73,21 +73,24 @@ impl Conv3x3 {
         &self,
         (weight, bias): (&Tensor, Option<&Tensor>),
         x: &Tensor,
+        rectified: bool,
         then: Then<'_>,
     ) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        let window = super::cuda::Window { stride: self.stride, rectify: rectified };
+        #[cfg(feature = "cuda")]
+        if let Some(out) = super::cuda::conv3x3(x, (weight, bias), window, then)? {
+            return Ok(out);
+        }
+        let x = if rectified { x.relu()? } else { x.clone() };
         let (n, h, w, c) = x.dims4()?;
         let padded = x.pad_with_zeros(1, 1, 1)?.pad_with_zeros(2, 1, 1)?;
         let taps = (0..9)
             .map(|tap| padded.narrow(1, tap / 3, h)?.narrow(2, tap % 3, w))
             .collect::<Result<Vec<_>>>()?;
         let taps = Tensor::cat(&taps, 3)?.reshape((n * h * w, 9 * c))?;
-        let out = taps.matmul(weight)?.reshape((n, h, w, ()))?;
-        let out = every(&out, self.stride)?;
-        let out = match bias {
-            Some(bias) => out.broadcast_add(bias)?,
-            None => out,
-        };
-        then.apply(out)
+        let out = taps.matmul(&weight.t()?)?.reshape((n, h, w, ()))?;
+        then.finish(every(&out, self.stride)?, bias)
     }
 }
 

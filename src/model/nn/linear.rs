@@ -1,13 +1,13 @@
 //! The affine layer.
 
 use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 use half::f16;
 
-use super::Weights;
 use super::cpu::gemm::{Dense, Matrix, Q8_BLOCK};
 use super::host::{self, Host};
 use super::product::{Packed, Then};
+use super::{Weights, silu_gate};
 
 /// An affine map of the last dimension.
 #[derive(Debug, Clone)]
@@ -65,6 +65,14 @@ impl Linear {
         }
     }
 
+    /// Returns the type that the layer computes with.
+    pub fn dtype(&self) -> DType {
+        match &self.0 {
+            Kind::Packed(_) => DType::F32,
+            Kind::Plain { weight, .. } => weight.dtype(),
+        }
+    }
+
     /// Returns `x · weightᵀ + bias` over the last dimension of `x`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.forward_then(x, Then::Nothing)
@@ -73,6 +81,20 @@ impl Linear {
     /// Returns the exact GELU of [`Linear::forward`].
     pub fn forward_gelu(&self, x: &Tensor) -> Result<Tensor> {
         self.forward_then(x, Then::Gelu)
+    }
+
+    /// Returns [`silu_gate`] of [`Linear::forward`].
+    pub fn forward_silu_gate(&self, x: &Tensor) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if let Kind::Plain { weight, bias: Some(bias) } = &self.0
+            && let Some(out) = super::cuda::silu_gate(&product(x, weight)?, bias)?
+        {
+            let mut shape = x.dims().to_vec();
+            shape.pop();
+            shape.push(self.out_features() / 2);
+            return out.reshape(shape);
+        }
+        silu_gate(&self.forward(x)?)
     }
 
     /// Returns [`Linear::forward`] and what follows.
@@ -87,16 +109,16 @@ impl Linear {
                 packed.forward(&Dense { values: values.values()?, depth }, shape, then)
             }
             Kind::Plain { weight, bias } => {
-                let x = x.to_dtype(weight.dtype())?.reshape(((), depth))?;
-                let out = x.matmul(&weight.t()?)?.reshape(shape)?;
-                let out = match bias {
-                    Some(bias) => out.broadcast_add(bias)?,
-                    None => out,
-                };
-                then.apply(out)
+                then.finish(product(x, weight)?.reshape(shape)?, bias.as_ref())
             }
         }
     }
+}
+
+/// Returns `x · weightᵀ` over the last dimension of `x`, in rows.
+fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let x = x.to_dtype(weight.dtype())?.reshape(((), x.dim(D::Minus1)?))?;
+    x.matmul(&weight.t()?)
 }
 
 /// Scales and numbers of q8_0 blocks: each a half precision scale and 32 signed bytes.

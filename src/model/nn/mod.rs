@@ -9,6 +9,9 @@ mod activation;
 mod attention;
 mod conv;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+mod device;
 mod host;
 mod linear;
 mod norm;
@@ -19,6 +22,7 @@ mod weights;
 pub use activation::{gelu, silu_gate};
 pub use attention::attention;
 pub use conv::{Conv3x3, TransposedConv};
+pub use device::{ChosenDevice, device, set_precision};
 pub use linear::Linear;
 pub use norm::LayerNorm;
 pub use product::Then;

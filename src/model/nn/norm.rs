@@ -2,9 +2,9 @@
 
 use candle_core::{D, DType, Result, Tensor, bail};
 
-use super::Weights;
 use super::cpu::{rows, simd::Level};
 use super::host::{self, Host};
+use super::{Linear, Weights};
 
 /// Normalises the last dimension to mean 0 and variance 1, then scales and shifts it; in f32.
 #[derive(Debug, Clone)]
@@ -26,9 +26,26 @@ impl LayerNorm {
 
     /// Returns `x` normalised.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_as(x, DType::F32)
+    }
+
+    /// Returns `x` normalised, in the type that `next` computes with.
+    pub fn forward_for(&self, x: &Tensor, next: &Linear) -> Result<Tensor> {
+        self.forward_as(x, next.dtype())
+    }
+
+    /// In `dtype` where that costs no pass over memory, else in f32.
+    fn forward_as(&self, x: &Tensor, dtype: DType) -> Result<Tensor> {
         if x.device().is_cpu() {
             return self.forward_on_cpu(x);
         }
+        #[cfg(feature = "cuda")]
+        let weights = (&self.weight, &self.bias);
+        #[cfg(feature = "cuda")]
+        if let Some(out) = super::cuda::layer_norm(x, weights, self.epsilon, dtype)? {
+            return Ok(out);
+        }
+        let _ = dtype;
         let x = x.to_dtype(DType::F32)?;
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;

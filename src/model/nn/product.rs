@@ -29,6 +29,16 @@ pub enum Then<'a> {
 }
 
 impl Then<'_> {
+    /// Returns what follows a layer's product `out`, which nobody else holds, and its bias.
+    pub fn finish(self, out: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        let Some(bias) = bias else { return self.apply(out) };
+        #[cfg(feature = "cuda")]
+        if let Some(done) = super::cuda::finish(&out, bias, self)? {
+            return Ok(done);
+        }
+        self.apply(out.broadcast_add(bias)?)
+    }
+
     /// Returns what follows `x`, by plain tensor operations.
     pub fn apply(self, x: Tensor) -> Result<Tensor> {
         match self {

@@ -11,6 +11,10 @@ pub fn resize_bilinear(x: &Tensor, height: usize, width: usize) -> Result<Tensor
     if x.device().is_cpu() {
         return resize_on_cpu(x, height, width);
     }
+    #[cfg(feature = "cuda")]
+    if let Some(out) = super::cuda::resize_bilinear(x, height, width)? {
+        return Ok(out);
+    }
     let nchw = x.permute((0, 3, 1, 2))?.contiguous()?;
     let resized = nchw.upsample_bilinear2d(height, width, true)?;
     resized.permute((0, 2, 3, 1))?.contiguous()

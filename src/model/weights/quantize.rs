@@ -10,7 +10,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device};
 use safetensors::{Dtype, View};
 
-use super::random::{Precision, write_config, write_safetensors};
+use super::random::{Precision, unwritten, write_config, write_safetensors};
 use super::registry::GGUF_FILE;
 use super::{CONFIG_FILE, SAFETENSORS_FILE};
 use crate::error::{Error, Result};
@@ -114,7 +114,7 @@ fn write_gguf(
         file.flush()?;
         fs::rename(&partial, path)
     };
-    write().map_err(Error::io(path, "write the tensors"))
+    write().map_err(|error| unwritten(path, &partial, error))
 }
 
 fn write_half(

@@ -3,6 +3,8 @@
 mod figures;
 mod files;
 mod inputs;
+#[cfg(test)]
+mod perfect;
 mod results;
 mod tracks;
 
@@ -170,8 +172,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
     steps.begin("loading the weights");
     let start = Instant::now();
-    let (weights, load) = map_anything_files(&args.model_config()?)?;
-    let model = MapAnything::open(&weights, &load)?;
+    let model = open_map_anything(&args.model_config()?)?;
     let load_secs = start.elapsed().as_secs_f64();
 
     let (width, height) = views[0].size;

@@ -13,8 +13,10 @@ use crate::raster::Raster;
 pub use filter::{Filter, resize};
 pub use target::{PATCH_SIZE, Size, TargetSize};
 
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const STD: [f32; 3] = [0.229, 0.224, 0.225];
+/// Mean of each colour by which images are normalised.
+pub(super) const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// Standard deviation of each colour by which images are normalised.
+pub(super) const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// How one view gets from its own size to that of the network: resized, then cropped.
 #[derive(Debug, Clone, Copy, PartialEq)]
