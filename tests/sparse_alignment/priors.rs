@@ -10,7 +10,9 @@ use recon_node::geometry::{Se3, se3};
 use crate::synthetic::{Recipe, Synthetic, synthesize};
 
 fn noisy() -> Synthetic {
-    synthesize(&Recipe { noise_px: 0.3, depth_noise: 0.01, focal_error: 0.02, ..Recipe::default() })
+    let image_size_px = [256, 192];
+    let recipe = Recipe { noise_px: 0.3, depth_noise: 0.01, focal_error: 0.02, ..Recipe::default() };
+    synthesize(&Recipe { image_size_px, matches: 600, ..recipe })
 }
 
 fn lens_priors(made: &Synthetic) -> Vec<IntrinsicsPrior> {
@@ -93,7 +95,7 @@ fn odometry_gives_the_scale() {
             target: source - 1,
             source,
             target_from_source: between(source - 1, source),
-            information: Matrix6::identity() * 1e6,
+            information: Matrix6::identity() * 1e8,
         })
         .collect();
     let result =

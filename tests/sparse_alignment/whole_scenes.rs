@@ -53,7 +53,12 @@ fn wrong_matches_hardly_matter() {
 fn a_failing_pair_counts_by_its_pointmaps() {
     let mut made = synthesize(&Recipe { views: 3, reach: 1, ..Recipe::default() });
     made.fail_pair(1);
-    // View 2 now hangs on pointmaps alone.
+    // View 2 now hangs on pointmaps alone. They are in metres, and the world's unit is the
+    // smallest size: only if that is a metre can both be right.
+    let smallest = made.sizes.iter().copied().fold(f64::INFINITY, f64::min);
+    for pointmap in &mut made.scene.pointmaps {
+        pointmap.points.iter_mut().for_each(|point| *point /= smallest);
+    }
     let result = align(&made);
     let found = errors(&poses(&result.coarse.state), &made.world_from_camera).unwrap();
     assert!(found.rotation_deg < 0.5, "{found:?}");
