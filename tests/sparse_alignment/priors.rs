@@ -11,7 +11,8 @@ use crate::synthetic::{Recipe, Synthetic, synthesize};
 
 fn noisy() -> Synthetic {
     let image_size_px = [256, 192];
-    let recipe = Recipe { noise_px: 0.3, depth_noise: 0.01, focal_error: 0.02, ..Recipe::default() };
+    let recipe =
+        Recipe { noise_px: 0.3, depth_noise: 0.01, focal_error: 0.02, ..Recipe::default() };
     synthesize(&Recipe { image_size_px, matches: 600, ..recipe })
 }
 
@@ -102,7 +103,8 @@ fn odometry_gives_the_scale() {
         align_sparse(&made.scene, &as_factors(&odometry), &SparseConfig::default()).unwrap();
     for source in 1..made.world_from_camera.len() {
         let pose = |v: usize| result.fine.state.views[v].world_from_camera;
-        let off = between(source - 1, source).inverse() * (pose(source - 1).inverse() * pose(source));
+        let off =
+            between(source - 1, source).inverse() * (pose(source - 1).inverse() * pose(source));
         assert!(off.translation.vector.norm() < 5e-3 && off.rotation.angle() < 5e-3, "{off}");
     }
 }

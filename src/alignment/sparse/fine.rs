@@ -7,6 +7,7 @@ use super::evidence::{StageResult, ViewResidual, inliers};
 use super::factor::{Factor, Softening};
 use super::loss::GammaLoss;
 use super::minimize::{Found, Search};
+use super::normal::{Term, objective};
 use super::placement::place;
 use super::reduced::Columns;
 use super::reprojection::Reprojection;
@@ -23,11 +24,10 @@ const MIN_GAIN: f64 = 1e-6;
 /// Far off, the median falls from round to round, and what it is rounded off by with it.
 const MAX_ROUNDS: usize = 8;
 const SETTLED: f64 = 0.8;
-/// With a smaller share of inliers than this the start is suspected.
-const FEW_INLIERS: f64 = 0.5;
 /// A depth may sit in a minimum of its own, beside a better one at these multiples.
 const DEPTH_FACTORS: [f64; 18] = [
-    0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 0.985, 1.015, 1.03, 1.06, 1.1, 1.18, 1.25, 1.4, 1.6, 2.0,
+    0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 0.985, 1.015, 1.03, 1.06, 1.1, 1.18, 1.25, 1.4, 1.6,
+    2.0,
 ];
 
 /// What fixes the frame and the scale of the world.
@@ -100,15 +100,9 @@ pub fn align_fine(
         min_gain: MIN_GAIN,
         max_iterations: config.fine_iterations,
     };
-    let mut found = descend(&search, &matches, start.clone());
-    let mut residuals = residuals(&matches, &found.state, scene, config);
-    if !gauge.known_scale && inlier_share(&residuals) < FEW_INLIERS {
-        let other = descend(&search, &matches, placed(scene, start, &data, &gauge)?);
-        if other.cost < found.cost {
-            residuals = self::residuals(&matches, &other.state, scene, config);
-            found = Found { iterations: found.iterations + other.iterations, ..other };
-        }
-    }
+    let begin = better_start(scene, start, &data, &gauge, &terms)?;
+    let found = descend(&search, &matches, begin);
+    let residuals = residuals(&matches, &found.state, scene, config);
     StageResult::new(&search, start, found, data_terms, data.weight, residuals)
 }
 
@@ -132,24 +126,21 @@ fn descend(search: &Search<'_>, matches: &[Reprojection], start: SceneState) -> 
     found
 }
 
-/// The views as their strongest pairs alone place them. The coarse loss grows faster than the
-/// distance, so that many wrong matches spoil it; placement drops them pair by pair.
-fn placed(
+/// Returns `start`, or the views as their strongest pairs alone place them if that costs less: the
+/// coarse loss grows faster than the distance, so that many wrong matches spoil it; placement
+/// drops them pair by pair.
+fn better_start(
     scene: &SparseScene,
     start: &SceneState,
     data: &Data<'_>,
     gauge: &Gauge,
+    terms: &[Term<'_>],
 ) -> Result<SceneState> {
-    let mut state = start.clone();
-    place(scene, &data.pairs, &data.pointmaps, &mut state)?;
-    gauge.move_into_frame(&mut state);
-    Ok(state)
-}
-
-fn inlier_share(residuals: &[ViewResidual]) -> f64 {
-    let matches: usize = residuals.iter().map(|view| view.matches).sum();
-    let inliers: usize = residuals.iter().map(|view| view.inliers).sum();
-    inliers as f64 / matches.max(1) as f64
+    let mut placed = start.clone();
+    place(scene, &data.pairs, &data.pointmaps, &mut placed)?;
+    gauge.move_into_frame(&mut placed);
+    let cost = |state| objective(terms, state, Softening::NONE);
+    Ok(if cost(&placed) < cost(start) { placed } else { start.clone() })
 }
 
 fn check_start(scene: &SparseScene, start: &SceneState) -> Result<()> {
