@@ -80,7 +80,10 @@ fn words<const N: usize>(data: &[u8], value: impl Fn([u8; N]) -> f64) -> Vec<f64
 fn pose(m: &[f64]) -> Se3 {
     let rotation = Matrix3::new(m[0], m[1], m[2], m[4], m[5], m[6], m[8], m[9], m[10]);
     let rotation = Rotation3::from_matrix(&rotation);
-    Se3::from_parts(Vector3::new(m[3], m[7], m[11]).into(), UnitQuaternion::from_rotation_matrix(&rotation))
+    Se3::from_parts(
+        Vector3::new(m[3], m[7], m[11]).into(),
+        UnitQuaternion::from_rotation_matrix(&rotation),
+    )
 }
 
 /// Returns the scene of a `levelB` file.
@@ -132,7 +135,9 @@ fn pairs(slices: &[[usize; 6]], confidence: &[f64]) -> Result<Vec<MatchedPair>> 
     for &[i, start, end, j, other, _] in slices {
         let length = end - start;
         ensure!(at + length <= confidence.len(), "corres3d.conf is shorter than its slices");
-        if seen.insert((j, other, i, start), ()).is_none() && !seen.contains_key(&(i, start, j, other)) {
+        if seen.insert((j, other, i, start), ()).is_none()
+            && !seen.contains_key(&(i, start, j, other))
+        {
             let one = |k| Match { samples: [start + k, other + k], weight: confidence[at + k] };
             pairs.push(MatchedPair { views: [i, j], matches: (0..length).map(one).collect() });
         }
@@ -189,7 +194,8 @@ pub fn with_options(fixture: &Fixture, name: &str) -> (SparseScene, SparseConfig
         "thr0" => config.min_pair_confidence = 0.0,
         "init_K" => {
             for view in &mut scene.views {
-                view.base_focal_px = 0.5 * (fixture.intrinsics[(0, 0)] + fixture.intrinsics[(1, 1)]);
+                view.base_focal_px =
+                    0.5 * (fixture.intrinsics[(0, 0)] + fixture.intrinsics[(1, 1)]);
                 view.principal_point_px =
                     Point2::new(fixture.intrinsics[(0, 2)], fixture.intrinsics[(1, 2)]);
             }

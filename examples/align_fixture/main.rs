@@ -62,8 +62,17 @@ fn main() -> Result<()> {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header([
-        "options", "stage", "loss", "reference", "ratio", "ATE", "reference", "rotation deg",
-        "reference", "iterations", "ms",
+        "options",
+        "stage",
+        "loss",
+        "reference",
+        "ratio",
+        "ATE",
+        "reference",
+        "rotation deg",
+        "reference",
+        "iterations",
+        "ms",
     ]);
     let mut last = None;
     for run in runs.iter().filter(wanted) {
@@ -79,10 +88,7 @@ fn main() -> Result<()> {
     for long in runs.iter().filter(|run| run.name == "long") {
         reference["long"] = self::reference(long, &fixture)?;
     }
-    println!(
-        "{}",
-        json!({ "coarse": coarse.json(), "fine": fine.json(), "reference": reference })
-    );
+    println!("{}", json!({ "coarse": coarse.json(), "fine": fine.json(), "reference": reference }));
     Ok(())
 }
 
@@ -96,10 +102,8 @@ fn align(fixture: &Fixture, options: &str, repeat: usize) -> Result<[Figures; 2]
         let between = Instant::now();
         let fine = align_fine(&scene, &coarse.state, &[], &config)?;
         let seconds = [between - start, between.elapsed()].map(|time| time.as_secs_f64());
-        let figures = [
-            Figures::of(&coarse, fixture, seconds[0])?,
-            Figures::of(&fine, fixture, seconds[1])?,
-        ];
+        let figures =
+            [Figures::of(&coarse, fixture, seconds[0])?, Figures::of(&fine, fixture, seconds[1])?];
         let total = |f: &[Figures; 2]| f[0].seconds + f[1].seconds;
         if best.as_ref().is_none_or(|best| total(&figures) < total(best)) {
             best = Some(figures);

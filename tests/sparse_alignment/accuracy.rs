@@ -61,7 +61,10 @@ fn the_room_is_as_accurate_as_the_references_longest_run() {
             let found: Errors = of(&poses(&result.state));
             let theirs = of(&theirs.world_from_camera[stage]);
             assert!(found.ate <= 1.1 * theirs.ate, "{name}: {found:?} {theirs:?}");
-            assert!(found.rotation_deg <= 1.1 * theirs.rotation_deg, "{name}: {found:?} {theirs:?}");
+            assert!(
+                found.rotation_deg <= 1.1 * theirs.rotation_deg,
+                "{name}: {found:?} {theirs:?}"
+            );
         }
     }
 }
@@ -149,10 +152,8 @@ fn shared_lenses_are_the_same_in_all_views() {
 /// The full fixtures are those of the repository, but for what alignment does not read.
 #[test]
 fn the_shared_fixtures_give_the_same() {
-    let shared = std::env::var("RECON_SHARED").map_or_else(
-        |_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
+    let shared = std::env::var("RECON_SHARED")
+        .map_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let full = shared.join("fixtures/dust3r-family/sparse_ga/small_levelB.safetensors");
     if !full.exists() {
         println!("skipped: no {}", full.display());

@@ -63,9 +63,7 @@ fn factors(made: &Synthetic, state: &SceneState) -> Vec<(&'static str, usize, Bo
 
 /// A state off the truth in everything.
 fn disturbed(made: &Synthetic) -> SceneState {
-    let step = |view: usize| {
-        ViewStep::from_fn(|i, _| 0.02 * ((3 * view + 2 * i) as f64).sin())
-    };
+    let step = |view: usize| ViewStep::from_fn(|i, _| 0.02 * ((3 * view + 2 * i) as f64).sin());
     let steps: Vec<ViewStep> = (0..VIEWS).map(step).collect();
     let depths: Vec<Vec<f64>> = (0..VIEWS)
         .map(|v| (0..made.anchor_depths_m[v].len()).map(|a| 0.03 * (a as f64).cos()).collect())
@@ -147,7 +145,10 @@ fn hessians_are_exact_at_the_truth() {
             for (r, c) in (0..VIEW_DIM).flat_map(|r| (0..VIEW_DIM).map(move |c| (r, c))) {
                 if is_known(r) && is_known(c) {
                     let error = (block[(r, c)] - expected[(r, c)]).abs() / expected.amax();
-                    assert!(error < 1e-6, "{name} {row} {column} {r} {c}: {block:.3} {expected:.3}");
+                    assert!(
+                        error < 1e-6,
+                        "{name} {row} {column} {r} {c}: {block:.3} {expected:.3}"
+                    );
                 }
             }
         }

@@ -10,7 +10,10 @@ use recon_node::geometry::{Se3, se3};
 use crate::synthetic::{Recipe, Synthetic, synthesize};
 
 fn noisy() -> Synthetic {
-    synthesize(&Recipe { noise_px: 0.3, depth_noise: 0.01, focal_error: 0.02, ..Recipe::default() })
+    let image_size_px = [256, 192];
+    let recipe =
+        Recipe { noise_px: 0.3, depth_noise: 0.01, focal_error: 0.02, ..Recipe::default() };
+    synthesize(&Recipe { image_size_px, matches: 600, ..recipe })
 }
 
 fn lens_priors(made: &Synthetic) -> Vec<IntrinsicsPrior> {
@@ -93,14 +96,15 @@ fn odometry_gives_the_scale() {
             target: source - 1,
             source,
             target_from_source: between(source - 1, source),
-            information: Matrix6::identity() * 1e6,
+            information: Matrix6::identity() * 1e8,
         })
         .collect();
     let result =
         align_sparse(&made.scene, &as_factors(&odometry), &SparseConfig::default()).unwrap();
     for source in 1..made.world_from_camera.len() {
         let pose = |v: usize| result.fine.state.views[v].world_from_camera;
-        let off = between(source - 1, source).inverse() * (pose(source - 1).inverse() * pose(source));
+        let off =
+            between(source - 1, source).inverse() * (pose(source - 1).inverse() * pose(source));
         assert!(off.translation.vector.norm() < 5e-3 && off.rotation.angle() < 5e-3, "{off}");
     }
 }

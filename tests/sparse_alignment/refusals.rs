@@ -136,7 +136,9 @@ proptest! {
                     view.size.is_finite()
                         && view.focal_px.is_finite()
                         && view.world_from_camera.to_homogeneous().iter().all(|v| v.is_finite())
-                        && view.depths().iter().all(|depth| depth.is_finite() && *depth > 0.0)
+                        && view.depths().iter().all(|depth| depth.is_finite())
+                        // Without depths of their own, near anchors follow the lens.
+                        && (!free_depths || view.depths().iter().all(|depth| *depth > 0.0))
                 };
                 prop_assert!(stage.state.views.iter().all(finite));
             },

@@ -100,10 +100,7 @@ impl Camera<'_> {
     fn pixel(&self, point: &Point3<f64>) -> Point2<f64> {
         let p = self.world_from_camera.inverse_transform_point(point);
         let k = self.intrinsics;
-        Point2::new(
-            k[(0, 0)] * p.x / p.z + k[(0, 2)],
-            k[(1, 1)] * p.y / p.z + k[(1, 2)],
-        )
+        Point2::new(k[(0, 0)] * p.x / p.z + k[(0, 2)], k[(1, 1)] * p.y / p.z + k[(1, 2)])
     }
 }
 
@@ -125,8 +122,7 @@ pub fn synthesize(recipe: &Recipe) -> Synthetic {
     let mut random = SmallRng::seed_from_u64(recipe.seed);
     let [width, height] = recipe.image_size_px.map(|v| v as f64);
     let focal = 0.9 * width;
-    let intrinsics =
-        Matrix3::new(focal, 0.0, width / 2.0, 0.0, focal, height / 2.0, 0.0, 0.0, 1.0);
+    let intrinsics = Matrix3::new(focal, 0.0, width / 2.0, 0.0, focal, height / 2.0, 0.0, 0.0, 1.0);
     let world_from_camera: Vec<Se3> = (0..recipe.views).map(|i| pose(i, recipe.views)).collect();
     let cameras: Vec<Camera<'_>> = world_from_camera
         .iter()
@@ -152,7 +148,8 @@ pub fn synthesize(recipe: &Recipe) -> Synthetic {
     for first in 0..recipe.views {
         for second in first + 1..recipe.views.min(first + recipe.reach + 1) {
             let both = [first, second];
-            let matches = matches(&mut scene, &cameras, &anchor_depths_m, both, recipe, &mut random);
+            let matches =
+                matches(&mut scene, &cameras, &anchor_depths_m, both, recipe, &mut random);
             scene.pairs.push(MatchedPair { views: both, matches });
         }
     }
@@ -178,7 +175,10 @@ fn matches(
     let mut found = Vec::new();
     for _ in 0..recipe.matches {
         let mut at = || {
-            Point2::new(random.random_range(1.0..width - 1.0), random.random_range(1.0..height - 1.0))
+            Point2::new(
+                random.random_range(1.0..width - 1.0),
+                random.random_range(1.0..height - 1.0),
+            )
         };
         let (start, stray) = (at(), at());
         let mut end = cameras[views[1]].pixel(&cameras[views[0]].point(&start));
@@ -190,7 +190,8 @@ fn matches(
             continue;
         }
         let samples = [(views[0], start), (views[1], end)].map(|(view, pixel)| {
-            let anchor = pixel.y as usize / 8 * (recipe.image_size_px[0] / 8) + pixel.x as usize / 8;
+            let anchor =
+                pixel.y as usize / 8 * (recipe.image_size_px[0] / 8) + pixel.x as usize / 8;
             let depth_ratio = cameras[view].depth(&pixel) / depths[view][anchor];
             let noise = Vector2::new(gauss(random), gauss(random)) * recipe.noise_px;
             scene.views[view].samples.push(Sample { anchor, depth_ratio, pixel: pixel + noise });

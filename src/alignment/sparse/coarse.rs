@@ -111,11 +111,12 @@ pub fn align_coarse(
         columns: Columns::new(scene.views.len(), free, |_| false),
         with_depths: false,
         sizes_from_one: !gauge.known_scale,
+        max_iterations: config.coarse_iterations,
         min_gain: MIN_GAIN,
     };
     let start = state.clone();
     let mut found = search.begin(state);
-    search.run(&mut found, Softening::NONE, config.coarse_iterations);
+    search.run(&mut found, Softening::NONE, search.max_iterations);
     let residuals = residuals(&matches, &found.state, scene, config);
     StageResult::new(&search, &start, found, data_terms, data.weight, residuals)
 }

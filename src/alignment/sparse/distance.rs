@@ -61,7 +61,9 @@ impl PointDistance {
     pub fn lengths<'a>(&'a self, state: &'a SceneState) -> impl Iterator<Item = (f64, f64)> + 'a {
         let [a, b] = self.views.map(|v| Similarity::of(&state.views[v]));
         let between = a.centre - b.centre;
-        self.points.iter().map(move |([p, q], w)| ((a.linear * p - b.linear * q + between).norm(), *w))
+        self.points
+            .iter()
+            .map(move |([p, q], w)| ((a.linear * p - b.linear * q + between).norm(), *w))
     }
 
     /// Returns the two views.

@@ -121,8 +121,7 @@ impl StageResult {
         views: Vec<ViewResidual>,
     ) -> Result<Self> {
         let (data, priors) = search.terms.split_at(data_terms);
-        let normal =
-            Normal::of(search.terms, &found.state, Softening::NONE, search.with_depths);
+        let normal = Normal::of(search.terms, &found.state, Softening::NONE, search.with_depths);
         let mut normal = reduce(&normal, 0.0);
         for block in normal.blocks.values_mut() {
             *block *= total_weight;
@@ -136,7 +135,10 @@ impl StageResult {
             return Err(GeometryError::Degenerate { what, count, singular_values: [0.0; 3] }.into());
         }
         let evidence = StageEvidence {
-            loss: [objective(data, start, Softening::NONE), objective(data, &found.state, Softening::NONE)],
+            loss: [
+                objective(data, start, Softening::NONE),
+                objective(data, &found.state, Softening::NONE),
+            ],
             prior_loss: objective(priors, &found.state, Softening::NONE),
             iterations: found.iterations,
             converged: found.converged,
@@ -157,4 +159,3 @@ pub(super) fn inliers(lengths: &mut [f64], limit: f64) -> ViewResidual {
     };
     ViewResidual { matches: lengths.len(), inliers, median }
 }
-

@@ -6,7 +6,9 @@ use super::coarse::{Data, terms, views_without_matches};
 use super::evidence::{StageResult, ViewResidual, inliers};
 use super::factor::{Factor, Softening};
 use super::loss::GammaLoss;
-use super::minimize::Search;
+use super::minimize::{Found, Search};
+use super::normal::{Term, objective};
+use super::placement::place;
 use super::reduced::Columns;
 use super::reprojection::Reprojection;
 use super::scene::SparseScene;
@@ -18,12 +20,14 @@ use crate::geometry::Se3;
 /// The power of the loss of reprojections: far-off matches hardly pull.
 const GAMMA: f64 = 0.5;
 const MIN_GAIN: f64 = 1e-6;
-/// The loss has many minima; rounded off by these shares of the median residual, for so many
-/// iterations each, it leads past most of them.
-const SOFTENINGS: [(f64, usize); 3] = [(2.0, 3), (0.6, 3), (0.0, 6)];
+/// The loss has many minima; rounded off by about the median residual it leads past most of them.
+/// Far off, the median falls from round to round, and what it is rounded off by with it.
+const MAX_ROUNDS: usize = 8;
+const SETTLED: f64 = 0.8;
 /// A depth may sit in a minimum of its own, beside a better one at these multiples.
 const DEPTH_FACTORS: [f64; 18] = [
-    0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 0.985, 1.015, 1.03, 1.06, 1.1, 1.18, 1.25, 1.4, 1.6, 2.0,
+    0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 0.985, 1.015, 1.03, 1.06, 1.1, 1.18, 1.25, 1.4, 1.6,
+    2.0,
 ];
 
 /// What fixes the frame and the scale of the world.
@@ -94,20 +98,50 @@ pub fn align_fine(
         with_depths: config.free_depths,
         sizes_from_one: !config.free_depths && !gauge.known_scale && scale_matters,
         min_gain: MIN_GAIN,
+        max_iterations: config.fine_iterations,
     };
-    let median = median_length(&matches, start);
-    let mut found = search.begin(start.clone());
-    for (share, iterations) in SOFTENINGS {
-        search.run(&mut found, Softening(share * median), iterations);
-    }
-    if config.free_depths {
-        search.search_depths(&mut found, &DEPTH_FACTORS);
-    }
-    search.run(&mut found, Softening::NONE, config.fine_iterations);
+    let begin = better_start(scene, start, &data, &gauge, &terms)?;
+    let found = descend(&search, &matches, begin);
     let residuals = residuals(&matches, &found.state, scene, config);
     StageResult::new(&search, start, found, data_terms, data.weight, residuals)
 }
 
+/// The best state downhill of `start`, past minima on the way.
+fn descend(search: &Search<'_>, matches: &[Reprojection], start: SceneState) -> Found {
+    let mut median = median_length(matches, &start);
+    let mut found = search.begin(start);
+    for _ in 0..MAX_ROUNDS {
+        search.run(&mut found, Softening(2.0 * median), 3);
+        let before = std::mem::replace(&mut median, median_length(matches, &found.state));
+        if median > SETTLED * before {
+            break;
+        }
+    }
+    search.run(&mut found, Softening(0.6 * median), 3);
+    search.run(&mut found, Softening::NONE, 6);
+    if search.with_depths {
+        search.search_depths(&mut found, &DEPTH_FACTORS);
+    }
+    search.run(&mut found, Softening::NONE, search.max_iterations);
+    found
+}
+
+/// Returns `start`, or the views as their strongest pairs alone place them if that costs less: the
+/// coarse loss grows faster than the distance, so that many wrong matches spoil it; placement
+/// drops them pair by pair.
+fn better_start(
+    scene: &SparseScene,
+    start: &SceneState,
+    data: &Data<'_>,
+    gauge: &Gauge,
+    terms: &[Term<'_>],
+) -> Result<SceneState> {
+    let mut placed = start.clone();
+    place(scene, &data.pairs, &data.pointmaps, &mut placed)?;
+    gauge.move_into_frame(&mut placed);
+    let cost = |state| objective(terms, state, Softening::NONE);
+    Ok(if cost(&placed) < cost(start) { placed } else { start.clone() })
+}
 
 fn check_start(scene: &SparseScene, start: &SceneState) -> Result<()> {
     let what = "views to start from";

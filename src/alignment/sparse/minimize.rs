@@ -18,6 +18,8 @@ pub struct Search<'a> {
     pub with_depths: bool,
     /// Whether no size may fall below one.
     pub sizes_from_one: bool,
+    /// Iterations at most, once the loss is no longer rounded off.
+    pub max_iterations: usize,
     /// Ends when an iteration gains less than this share of the cost.
     pub min_gain: f64,
 }

@@ -29,7 +29,9 @@ mod state;
 pub use coarse::align_coarse;
 pub use distance::PointDistance;
 pub use evidence::{CameraInformation, StageEvidence, StageResult, ViewResidual};
-pub use factor::{Coupling, DepthCost, DepthTerm, Factor, Linearization, Softening, ViewBlock, ViewGradient};
+pub use factor::{
+    Coupling, DepthCost, DepthTerm, Factor, Linearization, Softening, ViewBlock, ViewGradient,
+};
 pub use fine::align_fine;
 pub use loss::{GammaLoss, SoftenedLoss};
 pub use pointmap::PointmapDistance;
@@ -41,7 +43,9 @@ pub use state::{SceneState, VIEW_DIM, ViewState, ViewStep};
 use crate::error::Result;
 
 /// Which of a lens's unknowns fine alignment may change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum LensFreedom {
     /// It stays as it is.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::factor::{Coupling, DepthTerm, Factor, Linearization, Softening, ViewBlock, ViewGradient};
+use super::factor::{
+    Coupling, DepthTerm, Factor, Linearization, Softening, ViewBlock, ViewGradient,
+};
 use super::state::SceneState;
 
 /// A factor with what its cost counts in the objective.
@@ -47,7 +49,12 @@ pub fn objective(terms: &[Term<'_>], state: &SceneState, softening: Softening) -
 
 impl Normal {
     /// Returns the model of the sum of all terms; depths are among the unknowns on demand.
-    pub fn of(terms: &[Term<'_>], state: &SceneState, softening: Softening, with_depths: bool) -> Self {
+    pub fn of(
+        terms: &[Term<'_>],
+        state: &SceneState,
+        softening: Softening,
+        with_depths: bool,
+    ) -> Self {
         let parts: Vec<Linearization> =
             terms.par_iter().map(|t| t.factor.linearize(state, softening)).collect();
         let mut normal = Self {
@@ -70,7 +77,9 @@ impl Normal {
         for (view, gradient) in part.gradients {
             self.gradients[view] += gradient * scale;
         }
-        if let Some(depths) = self.depths.get_mut(part.depths_of).filter(|_| !part.depths.is_empty()) {
+        if let Some(depths) =
+            self.depths.get_mut(part.depths_of).filter(|_| !part.depths.is_empty())
+        {
             let anchors = state.views[part.depths_of].anchor_depths.len();
             depths.add(scale, [part.depths_of, part.seen_from], &part.depths, anchors);
         }

@@ -7,9 +7,9 @@ use super::factor::{
     Coupling, DepthCost, DepthTerm, Factor, Linearization, Softening, ViewBlock, ViewGradient,
 };
 use super::state::{CENTRE, FOCAL, ROTATION, SIZE, SceneState, ViewState};
+use crate::geometry::Se3;
 use crate::geometry::robust::Kernel;
 use crate::geometry::se3::{self, skew};
-use crate::geometry::Se3;
 
 /// A calibration of a view.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,7 +30,8 @@ impl IntrinsicsPrior {
     /// Residuals over their standard deviations: focal length (log), principal point.
     fn residuals(&self, view: &ViewState) -> [f64; 3] {
         let focal = (view.focal_px / self.focal_px).ln() / self.focal_sigma_frac;
-        let off = (view.principal_point_px - self.principal_point_px) / self.principal_point_sigma_px;
+        let off =
+            (view.principal_point_px - self.principal_point_px) / self.principal_point_sigma_px;
         [focal, off.x, off.y]
     }
 }
@@ -65,7 +66,10 @@ pub struct DepthPrior {
 }
 
 impl DepthPrior {
-    fn residuals<'a>(&'a self, view: &'a ViewState) -> impl Iterator<Item = (usize, f64, f64)> + 'a {
+    fn residuals<'a>(
+        &'a self,
+        view: &'a ViewState,
+    ) -> impl Iterator<Item = (usize, f64, f64)> + 'a {
         let known = self.depths.iter().filter(|d| d.0 < view.anchor_depths.len());
         known.map(|&(anchor, depth, sigma)| (anchor, (view.depth(anchor) - depth) / sigma, sigma))
     }
@@ -129,7 +133,8 @@ pub struct RelativePosePrior {
 
 impl RelativePosePrior {
     fn residual(&self, state: &SceneState) -> Vector6<f64> {
-        let [target, source] = [self.target, self.source].map(|v| &state.views[v].world_from_camera);
+        let [target, source] =
+            [self.target, self.source].map(|v| &state.views[v].world_from_camera);
         se3::log(&(target.inv_mul(source) * self.target_from_source.inverse()))
     }
 }

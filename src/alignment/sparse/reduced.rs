@@ -93,7 +93,8 @@ impl ReducedSolver {
         let matrix = self.matrix(reduced, pinned)?;
         let entries = matrix.compute_nnz();
         if self.symbolic.as_ref().is_none_or(|(count, _)| *count != entries) {
-            self.symbolic = Some((entries, SymbolicLlt::try_new(matrix.symbolic(), Side::Lower).ok()?));
+            self.symbolic =
+                Some((entries, SymbolicLlt::try_new(matrix.symbolic(), Side::Lower).ok()?));
         }
         let symbolic = self.symbolic.as_ref()?.1.clone();
         Llt::try_new_with_symbolic(symbolic, matrix.as_ref(), Side::Lower).ok()
@@ -110,7 +111,8 @@ impl ReducedSolver {
                         }
                     };
                     let still = pinned.contains(&row) || pinned.contains(&column);
-                    let value = if still { f64::from(u8::from(row == column)) } else { block[(r, c)] };
+                    let value =
+                        if still { f64::from(u8::from(row == column)) } else { block[(r, c)] };
                     push(row, column, value);
                     if row_view != column_view {
                         // Off the diagonal a block stands for its transpose too.

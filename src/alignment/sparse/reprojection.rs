@@ -2,7 +2,9 @@
 
 use nalgebra::{Matrix2x3, Point2, Vector2, Vector3};
 
-use super::chain::{CHAIN_DIM, Chain, ChainJacobian, ChainNormal, SOURCE_LENS, SourceSample, TARGET_LENS};
+use super::chain::{
+    CHAIN_DIM, Chain, ChainJacobian, ChainNormal, SOURCE_LENS, SourceSample, TARGET_LENS,
+};
 use super::factor::{DepthCost, Factor, Linearization, Softening};
 use super::loss::{GammaLoss, SoftenedLoss};
 use super::scene::{MatchedPair, SparseScene};
@@ -161,7 +163,8 @@ impl Projection {
         let lens = self.by_point * chain.lens;
         let depth = self.by_point * chain.depth;
         std::array::from_fn(|r| {
-            let g = Vector3::new(self.by_point[(r, 0)], self.by_point[(r, 1)], self.by_point[(r, 2)]);
+            let g =
+                Vector3::new(self.by_point[(r, 0)], self.by_point[(r, 1)], self.by_point[(r, 2)]);
             let turn = point.cross(&g);
             let mut row = [0.0; CHAIN_DIM + 1];
             row[..3].copy_from_slice(turn.as_slice());

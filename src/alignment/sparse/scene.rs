@@ -170,8 +170,9 @@ impl SparseScene {
     /// Returns the pointmaps that count: those of pairs whose matches do not.
     pub fn fallback_pointmaps(&self, min_confidence: f64) -> Vec<&PairPointmap> {
         let trusted = |p: &PairPointmap| {
-            self.trusted_pairs(min_confidence)
-                .any(|pair| pair.views == [p.view, p.seen_from] || pair.views == [p.seen_from, p.view])
+            self.trusted_pairs(min_confidence).any(|pair| {
+                pair.views == [p.view, p.seen_from] || pair.views == [p.seen_from, p.view]
+            })
         };
         self.pointmaps.iter().filter(|p| !trusted(p)).collect()
     }

@@ -63,7 +63,8 @@ impl DepthNormal {
         }
         let least = self.least_hessian();
         let rows = slopes.iter().zip(&self.hessian);
-        rows.map(|(slope, h)| if *h > least { -slope / (h * (1.0 + damping)) } else { 0.0 }).collect()
+        rows.map(|(slope, h)| if *h > least { -slope / (h * (1.0 + damping)) } else { 0.0 })
+            .collect()
     }
 }
 
@@ -107,7 +108,8 @@ impl Elimination {
                 let block = &self.blocks[upper_index(n, a, b)];
                 let (row, column) = (self.views[a], self.views[b]);
                 let key = (row.min(column), row.max(column));
-                let entry = normal.blocks.entry(key).or_insert_with(super::factor::ViewBlock::zeros);
+                let entry =
+                    normal.blocks.entry(key).or_insert_with(super::factor::ViewBlock::zeros);
                 let mut view = entry.fixed_view_mut::<CAMERA_DIM, CAMERA_DIM>(0, 0);
                 if row <= column { view -= block } else { view -= block.transpose() }
             }

@@ -27,6 +27,8 @@ pub type ViewStep = SVector<f64, VIEW_DIM>;
 const FOCAL_RANGE: [f64; 2] = [0.25, 10.0];
 /// No step takes an anchor nearer than this share of its depth.
 const MIN_DEPTH_SHARE: f64 = 0.1;
+/// The nearest that an anchor may be, as a share of the median depth.
+const MIN_DEPTH: f64 = 1e-4;
 
 /// One view's unknowns.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,11 +130,13 @@ impl ViewState {
         self.principal_point_px += shift;
     }
 
-    /// Moves the depths by shares of the median depth; none passes through the camera.
-    fn step_depths(&mut self, step: &[f64], multiple: f64) {
+    /// Moves the depths by shares of the median depth; none passes through the camera, where it
+    /// was before the lens moved by `old_shift`.
+    fn step_depths(&mut self, step: &[f64], multiple: f64, old_shift: f64) {
         let shift = self.lens_shift();
         for (depth, step) in self.anchor_depths.iter_mut().zip(step) {
-            let nearest = MIN_DEPTH_SHARE * (*depth + shift) - shift;
+            let nearest = MIN_DEPTH_SHARE * (*depth + old_shift);
+            let nearest = nearest.max(MIN_DEPTH * self.median_depth) - shift;
             *depth = (*depth + self.median_depth * multiple * step).max(nearest);
         }
     }
@@ -173,8 +177,8 @@ impl SceneState {
         for (view, step) in moved.views.iter_mut().zip(steps) {
             view.step(&(step * multiple));
         }
-        for (view, step) in moved.views.iter_mut().zip(depths) {
-            view.step_depths(step, multiple);
+        for ((view, before), step) in moved.views.iter_mut().zip(&self.views).zip(depths) {
+            view.step_depths(step, multiple, before.lens_shift());
         }
         moved
     }
