@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use recon_node::keyframe::KeyframeId;
 use recon_node::matching::mutual_nearest;
-use recon_node::matching::retrieval::{Codebook, RetrievalConfig, RetrievalIndex};
+use recon_node::matching::retrieval::{AsmkConfig, AsmkIndex, Codebook, RetrievalIndex};
 
 use crate::fixture::Fixture;
 
@@ -11,7 +11,7 @@ use crate::fixture::Fixture;
 fn scores_are_those_of_the_reference() {
     let Some(fixture) = Fixture::shared("retrieval/retrieval.safetensors") else { return };
     let codebook = Codebook::new(32, fixture.floats("in.centroids")).unwrap();
-    let mut index = RetrievalIndex::new(codebook, RetrievalConfig::default());
+    let mut index = AsmkIndex::new(codebook, AsmkConfig::default());
     let images: Vec<Vec<f32>> =
         fixture.floats("in.asmk_feats").chunks_exact(20 * 32).map(<[f32]>::to_vec).collect();
     for (id, image) in (0..).zip(&images) {
@@ -37,10 +37,10 @@ fn numbers(count: usize, seed: u64) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-fn index_of(images: &[Vec<f32>]) -> RetrievalIndex {
+fn words_of(images: &[Vec<f32>]) -> AsmkIndex {
     let all: Vec<f32> = images.concat();
     let codebook = Codebook::train(16, &all, 24, 4).unwrap();
-    let mut index = RetrievalIndex::new(codebook, RetrievalConfig::default());
+    let mut index = AsmkIndex::new(codebook, AsmkConfig::default());
     for (id, image) in (0..).zip(images) {
         index.insert(KeyframeId(id), image).unwrap();
     }
@@ -51,11 +51,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn an_image_with_noise_finds_itself(which in 0usize..12, seed in 0u64..1000) {
+    fn an_image_with_noise_finds_itself_by_its_words(which in 0usize..12, seed in 0u64..1000) {
         let images: Vec<_> = (0..12).map(|i| numbers(60 * 16, seed * 12 + i)).collect();
         let noise = numbers(60 * 16, seed + 77_777);
         let noisy: Vec<f32> = images[which].iter().zip(&noise).map(|(v, n)| v + 0.1 * n).collect();
-        let index = index_of(&images);
+        let index = words_of(&images);
         let found = index.query(&noisy, 3, |_| false).unwrap();
         prop_assert_eq!(found[0].keyframe, KeyframeId(which as u32));
         prop_assert!(found.len() == 3 && found[0].score > found[1].score);
@@ -66,10 +66,32 @@ proptest! {
     }
 
     #[test]
+    fn an_image_with_noise_finds_itself(which in 0usize..12, seed in 0u64..1000) {
+        let images: Vec<_> = (0..12).map(|i| numbers(60 * 16, seed * 12 + i)).collect();
+        let noise = numbers(60 * 16, seed + 77_777);
+        let noisy: Vec<f32> = images[which].iter().zip(&noise).map(|(v, n)| v + 0.1 * n).collect();
+        let mut index = RetrievalIndex::new(16);
+        for (id, image) in (0..).zip(&images) {
+            index.insert(KeyframeId(id), image).unwrap();
+        }
+        let found = index.query(&noisy, 3, |_| false).unwrap();
+        prop_assert_eq!(found[0].keyframe, KeyframeId(which as u32));
+        prop_assert!(found[0].score <= 1.0 + 1e-6 && found[0].score > found[1].score);
+        // The order of an image's descriptors says nothing.
+        let reversed: Vec<f32> = noisy.chunks_exact(16).rev().flatten().copied().collect();
+        for (a, b) in index.scores(&noisy).unwrap().iter().zip(index.scores(&reversed).unwrap()) {
+            prop_assert!((a - b).abs() < 1e-4);
+        }
+        let others = index.query(&noisy, 12, |id| id == found[0].keyframe).unwrap();
+        prop_assert!(others.iter().all(|f| f.keyframe != found[0].keyframe));
+        prop_assert_eq!(&others[0], &found[1]);
+    }
+
+    #[test]
     fn scores_do_not_depend_on_what_comes_later(seed in 0u64..1000) {
         let images: Vec<_> = (0..8).map(|i| numbers(40 * 16, seed * 8 + i)).collect();
         let codebook = Codebook::train(16, &images.concat(), 16, 3).unwrap();
-        let mut index = RetrievalIndex::new(codebook, RetrievalConfig::default());
+        let mut index = AsmkIndex::new(codebook, AsmkConfig::default());
         let mut before = Vec::new();
         for (id, image) in (0..).zip(&images) {
             let scores = index.scores(&images[0]).unwrap();
@@ -85,17 +107,25 @@ fn threads_do_not_change_scores_or_codebooks() {
     let images: Vec<_> = (0..6).map(|i| numbers(50 * 16, i)).collect();
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| index_of(&images).scores(&images[3]).unwrap())
+        pool.install(|| words_of(&images).scores(&images[3]).unwrap())
     };
     assert_eq!(run(1), run(4));
+    let pooled = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut index = RetrievalIndex::new(16);
+        images.iter().for_each(|image| index.insert(KeyframeId(0), image).unwrap());
+        pool.install(|| index.scores(&images[3]).unwrap())
+    };
+    assert_eq!(pooled(1), pooled(4));
 }
 
 #[test]
 fn what_does_not_fit_is_refused() {
     assert!(Codebook::new(16, vec![0.0; 40]).is_err());
     assert!(Codebook::train(16, &[0.0; 32], 3, 1).is_err());
+    assert!(RetrievalIndex::new(16).insert(KeyframeId(0), &[0.0; 17]).is_err());
     let codebook = Codebook::new(16, vec![0.0; 32]).unwrap();
-    let mut index = RetrievalIndex::new(codebook, RetrievalConfig::default());
+    let mut index = AsmkIndex::new(codebook, AsmkConfig::default());
     assert!(index.insert(KeyframeId(0), &[0.0; 17]).is_err());
     index.insert(KeyframeId(0), &[]).unwrap();
     assert!(index.query(&[], 5, |_| false).unwrap().is_empty());

@@ -1,11 +1,10 @@
-//! Retrieval: which keyframes look like an image, by aggregated selective match kernels with binary
-//! signatures (Tolias, Avrithis and Jégou, "Image search with selective match kernels: aggregation
-//! across single and multiple images", IJCV 2016).
+//! Retrieval: which keyframes look like an image.
 //!
-//! Every image is a set of visual words; of each word it has the sign bits of the summed
-//! differences between its descriptors and the word's centroid. Two images are as similar as the
-//! signatures of their common words.
+//! [`RetrievalIndex`] needs nothing but descriptors: it found the place of XFeat's dense maps more
+//! often than visual words did, whatever they were trained with (benches/RECORD.md).
+//! [`AsmkIndex`] is what descriptors with a codebook of their own come with.
 
+mod asmk;
 mod codebook;
 
 use rayon::prelude::*;
@@ -13,71 +12,33 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::keyframe::KeyframeId;
 
+pub use asmk::{AsmkConfig, AsmkIndex};
 pub use codebook::Codebook;
-
-/// How images are compared.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RetrievalConfig {
-    /// Visual words that each descriptor of a query counts for.
-    #[schemars(range(min = 1, max = 100))]
-    pub words_per_query_descriptor: usize,
-    /// Exponent that makes near-identical signatures count more.
-    #[schemars(range(min = 1.0, max = 10.0))]
-    pub selectivity: f64,
-}
-
-impl Default for RetrievalConfig {
-    fn default() -> Self {
-        Self { words_per_query_descriptor: 5, selectivity: 3.0 }
-    }
-}
 
 /// A keyframe that resembles a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retrieved {
     /// The keyframe.
     pub keyframe: KeyframeId,
-    /// Similarity, 0..1.
+    /// Similarity, at most 1.
     pub score: f64,
 }
 
-/// The words of an image with their signatures.
-#[derive(Debug, Clone, PartialEq)]
-struct Signatures {
-    /// Ascending.
-    words: Vec<u32>,
-    /// [`RetrievalIndex::signature_len`] numbers for each word.
-    bits: Vec<u32>,
-}
-
-/// An index of keyframes by their local descriptors. Inserting costs no more with many than with
-/// few; a query touches what shares its words.
+/// An index of keyframes by second-order pooling of their local descriptors (Carreira, Caseiro,
+/// Batista and Sminchisescu, "Semantic segmentation with second-order pooling", ECCV 2012): the
+/// signature of an image is which components occur together, `dim · (dim + 1) / 2` numbers.
 #[derive(Debug, Clone)]
 pub struct RetrievalIndex {
-    codebook: Codebook,
-    config: RetrievalConfig,
+    dim: usize,
     keyframes: Vec<KeyframeId>,
-    /// Number of words of each keyframe.
-    word_counts: Vec<usize>,
-    /// For each word the keyframes (by place in `keyframes`) that have it …
-    postings: Vec<Vec<u32>>,
-    /// … and their signatures of it.
-    bits: Vec<Vec<u32>>,
+    /// The signatures of all keyframes, one after the other.
+    signatures: Vec<f32>,
 }
 
 impl RetrievalIndex {
-    /// Returns an empty index over a codebook.
-    pub fn new(codebook: Codebook, config: RetrievalConfig) -> Self {
-        let words = codebook.len();
-        Self {
-            codebook,
-            config,
-            keyframes: Vec::new(),
-            word_counts: Vec::new(),
-            postings: vec![Vec::new(); words],
-            bits: vec![Vec::new(); words],
-        }
+    /// Returns an empty index for descriptors of `dim` numbers.
+    pub fn new(dim: usize) -> Self {
+        Self { dim: dim.max(1), keyframes: Vec::new(), signatures: Vec::new() }
     }
 
     /// Returns how many keyframes there are.
@@ -90,20 +51,14 @@ impl RetrievalIndex {
         self.keyframes.is_empty()
     }
 
-    /// Adds a keyframe with its descriptors (flat, as long as the codebook's).
+    /// Adds a keyframe with its descriptors: flat, of unit length, of the whole image.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] for no whole number of descriptors.
     pub fn insert(&mut self, keyframe: KeyframeId, descriptors: &[f32]) -> Result<()> {
-        let signatures = self.signatures(descriptors, 1)?;
-        let place = self.keyframes.len() as u32;
-        let rows = signatures.bits.chunks_exact(self.signature_len());
-        for (&word, bits) in signatures.words.iter().zip(rows) {
-            self.postings[word as usize].push(place);
-            self.bits[word as usize].extend_from_slice(bits);
-        }
+        let signature = signature(self.dim, descriptors)?;
+        self.signatures.extend(signature);
         self.keyframes.push(keyframe);
-        self.word_counts.push(signatures.words.len());
         Ok(())
     }
 
@@ -119,92 +74,60 @@ impl RetrievalIndex {
         exclude: impl Fn(KeyframeId) -> bool,
     ) -> Result<Vec<Retrieved>> {
         let scores = self.scores(descriptors)?;
-        let mut found: Vec<Retrieved> = self
-            .keyframes
-            .iter()
-            .zip(scores)
-            .filter(|&(&keyframe, score)| score > 0.0 && !exclude(keyframe))
-            .map(|(&keyframe, score)| Retrieved { keyframe, score })
-            .collect();
-        found.sort_by(|a, b| b.score.total_cmp(&a.score));
-        found.truncate(count);
-        Ok(found)
+        Ok(best(self.keyframes.iter().copied().zip(scores), count, exclude))
     }
 
     /// Returns the similarity of every keyframe, in order of insertion, to an image with these
-    /// descriptors, 0..1.
+    /// descriptors: the cosine of the two signatures.
     ///
     /// # Errors
     /// As [`RetrievalIndex::insert`].
     pub fn scores(&self, descriptors: &[f32]) -> Result<Vec<f64>> {
-        let query = self.signatures(descriptors, self.config.words_per_query_descriptor)?;
-        let mut scores = vec![0.0; self.keyframes.len()];
-        let rows = query.bits.chunks_exact(self.signature_len());
-        for (&word, bits) in query.words.iter().zip(rows) {
-            let known = self.bits[word as usize].chunks_exact(self.signature_len());
-            for (&place, known) in self.postings[word as usize].iter().zip(known) {
-                scores[place as usize] += self.similarity(bits, known);
-            }
-        }
-        let query_len = (query.words.len().max(1) as f64).sqrt();
-        for (score, &words) in scores.iter_mut().zip(&self.word_counts) {
-            *score /= query_len * (words.max(1) as f64).sqrt();
-        }
-        Ok(scores)
+        let query = signature(self.dim, descriptors)?;
+        let cosine = |known: &[f32]| -> f64 {
+            query.iter().zip(known).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        Ok(self.signatures.par_chunks_exact(query.len()).map(cosine).collect())
     }
+}
 
-    /// What two signatures of one word add: nothing where they differ in half of their bits.
-    fn similarity(&self, a: &[u32], b: &[u32]) -> f64 {
-        let different: u32 = a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum();
-        let bits = 32 * a.len();
-        let similarity = 1.0 - 2.0 * f64::from(different) / bits as f64;
-        similarity.max(0.0).powf(self.config.selectivity)
+/// The lower triangle of the sum of the descriptors' outer products, each number's fourth root
+/// with its sign, of unit length. The root keeps what fills the image (a wall, the floor) from
+/// drowning the rest.
+fn signature(dim: usize, descriptors: &[f32]) -> Result<Vec<f32>> {
+    if !descriptors.len().is_multiple_of(dim) {
+        return Err(Error::ShapeMismatch {
+            what: "numbers of an image's descriptors",
+            expected: format!("a multiple of {dim}"),
+            found: descriptors.len().to_string(),
+        });
     }
+    let mut moments = vec![0.0f32; dim * dim];
+    for row in descriptors.chunks_exact(dim) {
+        for (i, (moments, &factor)) in moments.chunks_exact_mut(dim).zip(row).enumerate() {
+            let products = moments[..=i].iter_mut().zip(&row[..=i]);
+            products.for_each(|(moment, v)| *moment += factor * v);
+        }
+    }
+    let rows = moments.chunks_exact(dim).enumerate();
+    let root = |v: &f32| v.abs().sqrt().sqrt().copysign(*v);
+    let mut signature: Vec<f32> = rows.flat_map(|(i, row)| row[..=i].iter().map(root)).collect();
+    let length = signature.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
+    signature.iter_mut().for_each(|v| *v /= length);
+    Ok(signature)
+}
 
-    /// Numbers of 32 bits in a signature.
-    fn signature_len(&self) -> usize {
-        self.codebook.dim().div_ceil(32)
-    }
-
-    /// The words of an image, each descriptor counting for the `words` nearest.
-    fn signatures(&self, descriptors: &[f32], words: usize) -> Result<Signatures> {
-        let dim = self.codebook.dim();
-        if !descriptors.len().is_multiple_of(dim) {
-            return Err(Error::ShapeMismatch {
-                what: "numbers of an image's descriptors",
-                expected: format!("a multiple of {dim}"),
-                found: descriptors.len().to_string(),
-            });
-        }
-        let rows: Vec<&[f32]> = descriptors.chunks_exact(dim).collect();
-        let nearest: Vec<Vec<u32>> =
-            rows.par_iter().map(|row| self.codebook.nearest(row, words)).collect();
-        let mut assigned: Vec<(u32, usize)> = Vec::with_capacity(rows.len() * words);
-        for (row, nearest) in nearest.iter().enumerate() {
-            assigned.extend(nearest.iter().map(|&word| (word, row)));
-        }
-        assigned.sort_unstable();
-        let mut signatures = Signatures { words: Vec::new(), bits: Vec::new() };
-        for group in assigned.chunk_by(|a, b| a.0 == b.0) {
-            let members = group.iter().map(|&(_, row)| rows[row]);
-            signatures.words.push(group[0].0);
-            signatures.bits.extend(self.signature(group[0].0, members));
-        }
-        Ok(signatures)
-    }
-
-    /// The sign bits of the summed differences between descriptors and a word's centroid.
-    fn signature<'a>(&self, word: u32, descriptors: impl Iterator<Item = &'a [f32]>) -> Vec<u32> {
-        let centroid = self.codebook.centroid(word as usize);
-        let mut sums = vec![0.0f32; centroid.len()];
-        for descriptor in descriptors {
-            let differences = descriptor.iter().zip(centroid).map(|(d, c)| d - c);
-            sums.iter_mut().zip(differences).for_each(|(sum, d)| *sum += d);
-        }
-        let mut bits = vec![0; self.signature_len()];
-        for (i, _) in sums.iter().enumerate().filter(|(_, sum)| **sum > 0.0) {
-            bits[i / 32] |= 1 << (31 - i % 32);
-        }
-        bits
-    }
+/// The keyframes of the largest positive scores, the first of equals first.
+fn best(
+    scored: impl Iterator<Item = (KeyframeId, f64)>,
+    count: usize,
+    exclude: impl Fn(KeyframeId) -> bool,
+) -> Vec<Retrieved> {
+    let mut found: Vec<Retrieved> = scored
+        .filter(|&(keyframe, score)| score > 0.0 && !exclude(keyframe))
+        .map(|(keyframe, score)| Retrieved { keyframe, score })
+        .collect();
+    found.sort_by(|a, b| b.score.total_cmp(&a.score));
+    found.truncate(count);
+    found
 }

@@ -1,0 +1,188 @@
+//! Retrieval by visual words: aggregated selective match kernels with binary signatures (Tolias, Avrithis and Jégou, "Image search with selective match kernels: aggregation
+//! across single and multiple images", IJCV 2016).
+//!
+//! Every image is a set of visual words; of each word it has the sign bits of the summed
+//! differences between its descriptors and the word's centroid. Two images are as similar as the
+//! signatures of their common words.
+
+use rayon::prelude::*;
+
+use super::{Codebook, Retrieved, best};
+use crate::error::{Error, Result};
+use crate::keyframe::KeyframeId;
+
+/// How images are compared.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AsmkConfig {
+    /// Visual words that each descriptor of a query counts for.
+    #[schemars(range(min = 1, max = 100))]
+    pub words_per_query_descriptor: usize,
+    /// Exponent that makes near-identical signatures count more.
+    #[schemars(range(min = 1.0, max = 10.0))]
+    pub selectivity: f64,
+}
+
+impl Default for AsmkConfig {
+    fn default() -> Self {
+        Self { words_per_query_descriptor: 5, selectivity: 3.0 }
+    }
+}
+
+/// The words of an image with their signatures.
+#[derive(Debug, Clone, PartialEq)]
+struct Signatures {
+    /// Ascending.
+    words: Vec<u32>,
+    /// [`AsmkIndex::signature_len`] numbers for each word.
+    bits: Vec<u32>,
+}
+
+/// An index of keyframes by their local descriptors. Inserting costs no more with many than with
+/// few; a query touches what shares its words.
+#[derive(Debug, Clone)]
+pub struct AsmkIndex {
+    codebook: Codebook,
+    config: AsmkConfig,
+    keyframes: Vec<KeyframeId>,
+    /// Number of words of each keyframe.
+    word_counts: Vec<usize>,
+    /// For each word the keyframes (by place in `keyframes`) that have it …
+    postings: Vec<Vec<u32>>,
+    /// … and their signatures of it.
+    bits: Vec<Vec<u32>>,
+}
+
+impl AsmkIndex {
+    /// Returns an empty index over a codebook.
+    pub fn new(codebook: Codebook, config: AsmkConfig) -> Self {
+        let words = codebook.len();
+        Self {
+            codebook,
+            config,
+            keyframes: Vec::new(),
+            word_counts: Vec::new(),
+            postings: vec![Vec::new(); words],
+            bits: vec![Vec::new(); words],
+        }
+    }
+
+    /// Returns how many keyframes there are.
+    pub fn len(&self) -> usize {
+        self.keyframes.len()
+    }
+
+    /// Returns whether there is no keyframe.
+    pub fn is_empty(&self) -> bool {
+        self.keyframes.is_empty()
+    }
+
+    /// Adds a keyframe with its descriptors (flat, as long as the codebook's).
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for no whole number of descriptors.
+    pub fn insert(&mut self, keyframe: KeyframeId, descriptors: &[f32]) -> Result<()> {
+        let signatures = self.signatures(descriptors, 1)?;
+        let place = self.keyframes.len() as u32;
+        let rows = signatures.bits.chunks_exact(self.signature_len());
+        for (&word, bits) in signatures.words.iter().zip(rows) {
+            self.postings[word as usize].push(place);
+            self.bits[word as usize].extend_from_slice(bits);
+        }
+        self.keyframes.push(keyframe);
+        self.word_counts.push(signatures.words.len());
+        Ok(())
+    }
+
+    /// Returns at most `count` keyframes that resemble an image with these descriptors and that
+    /// `exclude` does not name, the most similar first; of equals the one inserted first.
+    ///
+    /// # Errors
+    /// As [`AsmkIndex::insert`].
+    pub fn query(
+        &self,
+        descriptors: &[f32],
+        count: usize,
+        exclude: impl Fn(KeyframeId) -> bool,
+    ) -> Result<Vec<Retrieved>> {
+        let scores = self.scores(descriptors)?;
+        Ok(best(self.keyframes.iter().copied().zip(scores), count, exclude))
+    }
+
+    /// Returns the similarity of every keyframe, in order of insertion, to an image with these
+    /// descriptors, 0..1.
+    ///
+    /// # Errors
+    /// As [`AsmkIndex::insert`].
+    pub fn scores(&self, descriptors: &[f32]) -> Result<Vec<f64>> {
+        let query = self.signatures(descriptors, self.config.words_per_query_descriptor)?;
+        let mut scores = vec![0.0; self.keyframes.len()];
+        let rows = query.bits.chunks_exact(self.signature_len());
+        for (&word, bits) in query.words.iter().zip(rows) {
+            let known = self.bits[word as usize].chunks_exact(self.signature_len());
+            for (&place, known) in self.postings[word as usize].iter().zip(known) {
+                scores[place as usize] += self.similarity(bits, known);
+            }
+        }
+        let query_len = (query.words.len().max(1) as f64).sqrt();
+        for (score, &words) in scores.iter_mut().zip(&self.word_counts) {
+            *score /= query_len * (words.max(1) as f64).sqrt();
+        }
+        Ok(scores)
+    }
+
+    /// What two signatures of one word add: nothing where they differ in half of their bits.
+    fn similarity(&self, a: &[u32], b: &[u32]) -> f64 {
+        let different: u32 = a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum();
+        let bits = 32 * a.len();
+        let similarity = 1.0 - 2.0 * f64::from(different) / bits as f64;
+        similarity.max(0.0).powf(self.config.selectivity)
+    }
+
+    /// Numbers of 32 bits in a signature.
+    fn signature_len(&self) -> usize {
+        self.codebook.dim().div_ceil(32)
+    }
+
+    /// The words of an image, each descriptor counting for the `words` nearest.
+    fn signatures(&self, descriptors: &[f32], words: usize) -> Result<Signatures> {
+        let dim = self.codebook.dim();
+        if !descriptors.len().is_multiple_of(dim) {
+            return Err(Error::ShapeMismatch {
+                what: "numbers of an image's descriptors",
+                expected: format!("a multiple of {dim}"),
+                found: descriptors.len().to_string(),
+            });
+        }
+        let rows: Vec<&[f32]> = descriptors.chunks_exact(dim).collect();
+        let nearest: Vec<Vec<u32>> =
+            rows.par_iter().map(|row| self.codebook.nearest(row, words)).collect();
+        let mut assigned: Vec<(u32, usize)> = Vec::with_capacity(rows.len() * words);
+        for (row, nearest) in nearest.iter().enumerate() {
+            assigned.extend(nearest.iter().map(|&word| (word, row)));
+        }
+        assigned.sort_unstable();
+        let mut signatures = Signatures { words: Vec::new(), bits: Vec::new() };
+        for group in assigned.chunk_by(|a, b| a.0 == b.0) {
+            let members = group.iter().map(|&(_, row)| rows[row]);
+            signatures.words.push(group[0].0);
+            signatures.bits.extend(self.signature(group[0].0, members));
+        }
+        Ok(signatures)
+    }
+
+    /// The sign bits of the summed differences between descriptors and a word's centroid.
+    fn signature<'a>(&self, word: u32, descriptors: impl Iterator<Item = &'a [f32]>) -> Vec<u32> {
+        let centroid = self.codebook.centroid(word as usize);
+        let mut sums = vec![0.0f32; centroid.len()];
+        for descriptor in descriptors {
+            let differences = descriptor.iter().zip(centroid).map(|(d, c)| d - c);
+            sums.iter_mut().zip(differences).for_each(|(sum, d)| *sum += d);
+        }
+        let mut bits = vec![0; self.signature_len()];
+        for (i, _) in sums.iter().enumerate().filter(|(_, sum)| **sum > 0.0) {
+            bits[i / 32] |= 1 << (31 - i % 32);
+        }
+        bits
+    }
+}
