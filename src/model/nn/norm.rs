@@ -15,7 +15,11 @@ pub struct LayerNorm {
 impl LayerNorm {
     /// Returns the layer under `weights`: tensors `weight` and `bias`.
     pub fn load(weights: &Weights, epsilon: f64) -> Result<Self> {
-        Ok(Self { weight: weights.tensor_f32("weight")?, bias: weights.tensor_f32("bias")?, epsilon })
+        Ok(Self {
+            weight: weights.tensor_f32("weight")?,
+            bias: weights.tensor_f32("bias")?,
+            epsilon,
+        })
     }
 
     /// Returns `x` normalised.
