@@ -122,7 +122,9 @@ mod tests {
 
     fn line(count: usize) -> PointCloud {
         PointCloud {
-            points: (0..count).map(|i| Point3::new(i as f32 * 0.01, 0.005, 1.005)).collect(),
+            points: (0..count)
+                .map(|i| Point3::new(i as f32 * 0.01 + 0.005, 0.005, 1.005))
+                .collect(),
             colors: vec![[10, 20, 30]; count],
         }
     }
@@ -134,7 +136,7 @@ mod tests {
         let thinned = one_per_voxel(&cloud, 0.1);
         assert_eq!(thinned.len(), 10);
         assert_eq!(thinned.colors[0], [12, 20, 28]);
-        assert!((thinned.points[0].x - 0.045).abs() < 1e-3);
+        assert!((thinned.points[0].x - 0.05).abs() < 1e-3);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod frames;
 pub mod inputs;
 pub mod lifecycle;
 pub mod map_cloud;
+pub mod names;
 pub mod parameters;
 pub mod rates;
 pub mod session;

@@ -19,6 +19,7 @@ use crate::messages::decoding;
 use crate::observer::{MapUpdate, TrackingState};
 use crate::pipeline::{Pipeline, PreparedFrame, prepare};
 use crate::stamp::Stamp;
+use crate::trajectory::Trajectory;
 
 /// A session: one map, from its first frame until it is reset.
 pub struct Session {
@@ -28,6 +29,8 @@ pub struct Session {
     samples: MapSamples,
     next_id: u64,
     report: Report,
+    /// The robot in the newest frame's camera.
+    camera_from_base: Option<Se3>,
 }
 
 /// What a session has come to.
@@ -73,6 +76,7 @@ impl Session {
             samples: MapSamples::default(),
             next_id: 0,
             report: Report::default(),
+            camera_from_base: None,
         }
     }
 
@@ -176,6 +180,33 @@ impl Session {
         Some(self.samples.snapshot(self.pipeline.map(), map_from_world, voxel_m))
     }
 
+    /// Returns the poses of all frames by the map as it is now: the camera in the map.
+    pub fn trajectory_in_map(&self) -> Trajectory {
+        let Some(map_from_world) = self.tree.map_from_world() else { return Trajectory::default() };
+        let mut poses = self.pipeline.trajectory().poses().to_vec();
+        for pose in &mut poses {
+            pose.world_from_camera = map_from_world * pose.world_from_camera;
+        }
+        Trajectory::new(poses)
+    }
+
+    /// Returns the robot's path in the map, thinned out evenly to at most `max_poses`; the newest
+    /// pose is always in it.
+    pub fn path(&self, max_poses: usize) -> Vec<(Stamp, Se3)> {
+        let Some(camera_from_base) = self.camera_from_base else { return Vec::new() };
+        let trajectory = self.trajectory_in_map();
+        let every = trajectory.poses().len().div_ceil(max_poses.max(1)).max(1);
+        let mut path: Vec<(Stamp, Se3)> = trajectory
+            .poses()
+            .iter()
+            .rev()
+            .step_by(every)
+            .map(|pose| (pose.stamp, pose.world_from_camera * camera_from_base))
+            .collect();
+        path.reverse();
+        path
+    }
+
     /// Returns the newest keyframe.
     pub fn newest_keyframe(&self) -> Option<&Keyframe> {
         self.pipeline.map().keyframes().last()
@@ -196,6 +227,7 @@ impl Session {
     }
 
     fn place(&mut self, parts: &FrameParts, update: &MapUpdate, pose: Se3) -> Placement {
+        self.camera_from_base = Some(parts.base_from_camera.inverse());
         let odom_from_camera = parts.odometry.map(|prior| prior.odom_from_camera);
         self.tree.update(&Observed {
             stamp: update.stamp,
