@@ -40,6 +40,11 @@ pub struct MapUpdate {
     pub state: TrackingState,
     /// Its pose in the map as it is now, where it has one.
     pub world_from_camera: Option<Se3>,
+    /// The camera's motion since the last frame with a pose, as tracked: no correction of the map
+    /// is in it. `None` where it is not known, as after the whole map was searched.
+    pub previous_from_camera: Option<Se3>,
+    /// The keyframe that the frame was tracked against.
+    pub keyframe: Option<KeyframeId>,
     /// Covariance of the pose relative to its keyframe, as a left perturbation `[omega, nu]`.
     pub covariance: Option<Matrix6<f64>>,
     /// Share of its keyframe's points that the frame sees.

@@ -59,16 +59,42 @@ impl Config {
         for setting in settings {
             overlay::set(&mut tree, setting)?;
         }
-        schema::check_values(&schema::of_config(), &tree, "")?;
-        serde_json::from_value(tree).map_err(|e| Error::config("(whole tree)", e.to_string()))
+        checked(tree)
     }
 
     /// Returns the configuration as YAML with a comment for each key: what it is, and its range.
     pub fn to_yaml(&self) -> String {
         // A tree of plain numbers and strings always serialises.
         let tree = serde_json::to_value(self).unwrap_or(Value::Null);
-        schema::to_yaml(&schema::of_config(), &tree)
+        schema::to_yaml(&schema::of::<Self>(), &tree)
     }
+}
+
+/// Returns the JSON schema of a tree of settings: of each key the description, type and range.
+pub fn schema_of<T: schemars::JsonSchema>() -> Value {
+    schema::of::<T>()
+}
+
+/// Returns settings with the values of `changes` in their places.
+///
+/// # Errors
+/// As [`Config::from_sources`].
+pub fn with_changes<T>(settings: &T, changes: Value) -> Result<T>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + schemars::JsonSchema,
+{
+    let mut tree = serde_json::to_value(settings).map_err(unrepresentable)?;
+    overlay::merge(&mut tree, changes, "")?;
+    checked(tree)
+}
+
+/// The settings that a tree holds, if all are within their ranges.
+fn checked<T>(tree: Value) -> Result<T>
+where
+    T: serde::de::DeserializeOwned + schemars::JsonSchema,
+{
+    schema::check_values(&schema::of::<T>(), &tree, "")?;
+    serde_json::from_value(tree).map_err(|e| Error::config("(whole tree)", e.to_string()))
 }
 
 fn unrepresentable(error: serde_json::Error) -> Error {

@@ -2,12 +2,11 @@
 
 use serde_json::Value;
 
-use super::Config;
 use crate::error::{Error, Result};
 
-/// Returns the JSON schema of the configuration, with all references resolved.
-pub(super) fn of_config() -> Value {
-    let root = schemars::schema_for!(Config).to_value();
+/// Returns the JSON schema of a tree of settings, with all references resolved.
+pub(super) fn of<T: schemars::JsonSchema>() -> Value {
+    let root = schemars::schema_for!(T).to_value();
     let definitions = root.get("$defs").cloned().unwrap_or(Value::Null);
     resolved(&root, &definitions)
 }

@@ -45,12 +45,18 @@ impl Pipeline {
         };
         let shared = overlap_frac(&frame.pyramid, &current.pyramid, &frame_from_keyframe.inverse())
             .min(tracked.overlap_frac);
-        if !has_left_keyframe(&frame_from_keyframe, shared, depth_m, &self.config.keyframe) {
+        let has_left =
+            has_left_keyframe(&frame_from_keyframe, shared, depth_m, &self.config.keyframe);
+        if !has_left && !self.wants_keyframe {
             return Ok(KeyframeChange::default());
         }
         let current_id = current.id;
         let world_from_camera = current.world_from_camera * frame_from_keyframe.inverse();
-        if let Some(older) = self.better_keyframe(frame, &world_from_camera, current_id, shared) {
+        let older = match self.wants_keyframe {
+            true => None,
+            false => self.better_keyframe(frame, &world_from_camera, current_id, shared),
+        };
+        if let Some(older) = older {
             return Ok(self.return_to(older, current_id, &frame_from_keyframe, tracked));
         }
         if tracked.inlier_frac < self.config.keyframe.min_inlier_frac {
@@ -60,6 +66,7 @@ impl Pipeline {
             Err(Error::MissingInput { .. }) => return Ok(KeyframeChange::default()),
             added => added?,
         };
+        self.wants_keyframe = false;
         let loop_closed = self.align_around(keyframe, None);
         self.set_anchor(keyframe);
         self.hang_on(keyframe, RelativeView::identity());

@@ -27,6 +27,7 @@ impl Pipeline {
                 self.place(frame, RelativeView::identity());
                 let mut update = self.update(id, stamp, TrackingState::Tracking);
                 update.world_from_camera = Some(Se3::identity());
+                update.keyframe = Some(keyframe);
                 update.covariance = Some(nalgebra::Matrix6::zeros());
                 (update.overlap_frac, update.inlier_frac) = (1.0, 1.0);
                 update.new_keyframe = Some(keyframe);
@@ -65,6 +66,7 @@ impl Pipeline {
         self.covisibility = CovisibilityGraph::default();
         self.pose_graph = PoseGraph::default();
         (self.anchor, self.motion, self.lost_frames) = (None, None, 0);
+        self.wants_keyframe = false;
         self.records.clear();
     }
 
@@ -75,12 +77,19 @@ impl Pipeline {
         tracked: &Tracked,
         state: TrackingState,
     ) -> Result<MapUpdate> {
+        let frame_from_keyframe = tracked.view.target_from_reference;
+        let previous_from_camera = self
+            .motion
+            .as_ref()
+            .map(|last| last.view.target_from_reference * frame_from_keyframe.inverse());
+        let tracked_against = self.anchor.as_ref().map(|anchor| anchor.keyframe);
         self.place(frame, tracked.view);
         self.fuse_frame(frame, tracked);
-        let frame_from_keyframe = tracked.view.target_from_reference;
         let change = self.change_keyframe(frame, tracked)?;
         let mut update = self.update(frame.frame.id, frame.frame.stamp, state);
         update.world_from_camera = self.last_pose();
+        update.previous_from_camera = previous_from_camera;
+        update.keyframe = tracked_against;
         let keyframe_from_frame = frame_from_keyframe.inverse();
         update.covariance = Some(covariance_in_keyframe(&tracked.covariance, &keyframe_from_frame));
         update.overlap_frac = tracked.overlap_frac;
@@ -130,6 +139,8 @@ impl Pipeline {
             stamp,
             state,
             world_from_camera: None,
+            previous_from_camera: None,
+            keyframe: None,
             covariance: None,
             overlap_frac: 0.0,
             inlier_frac: 0.0,

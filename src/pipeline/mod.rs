@@ -44,6 +44,8 @@ pub struct Pipeline {
     /// Frames without a pose since the last one with a pose.
     lost_frames: usize,
     records: Vec<FrameRecord>,
+    /// Whether the next frame with a pose is to become a keyframe.
+    wants_keyframe: bool,
 }
 
 /// The keyframe that frames are tracked against.
@@ -92,6 +94,7 @@ impl Pipeline {
             motion: None,
             lost_frames: 0,
             records: Vec::new(),
+            wants_keyframe: false,
         }
     }
 
@@ -123,6 +126,11 @@ impl Pipeline {
                 self.extend_map(frame, &tracked, TrackingState::Relocalized)
             }
         }
+    }
+
+    /// Makes a keyframe of the next frame that has a pose and good evidence for it.
+    pub fn request_keyframe(&mut self) {
+        self.wants_keyframe = true;
     }
 
     /// Returns the map.

@@ -1,11 +1,12 @@
 //! Which topics of a bag are used.
 
 use super::storage::Bag;
-use super::survey::{ImageFormat, ImageTopic, Survey};
-use super::tf::frame_name;
+use super::survey::Survey;
 use crate::dataset::info::UsedInput;
 use crate::dataset::options::TopicNames;
 use crate::error::{Error, Result};
+use crate::messages::decoding::{ImageFormat, ImageTopic};
+use crate::messages::tf::frame_name;
 
 /// The topics that are used.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,19 +3,13 @@
 //! A bag is read twice: a short first look finds topics, encodings, calibration and fixed
 //! transforms; the second reading streams, holding only the images that wait for their partner.
 
-mod camera;
-mod cdr;
 mod choose;
-mod decoding;
 mod mcap_file;
 mod mcap_records;
-mod odometry;
-mod pairing;
 mod source;
 mod sqlite_file;
 mod storage;
 mod survey;
-mod tf;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -26,10 +20,11 @@ use super::kind::BagAt;
 use super::options::{OpenOptions, Selector};
 use super::recording_name;
 use crate::error::{Error, Result};
+use crate::messages::camera;
+use crate::messages::odometry::{OdometryBuffer, OdometrySource};
+use crate::messages::pairing::Pairing;
 use crate::source::{Skip, SourceInfo, SourceItem};
 use choose::{Chosen, choose};
-use odometry::OdometrySource;
-use pairing::Pairing;
 use source::{BagSource, CameraState, Role, State};
 use storage::Bag;
 use survey::Survey;
@@ -153,7 +148,7 @@ fn camera_state(
 
 fn odometry_source(survey: &Survey, chosen: &Chosen, options: &OpenOptions) -> OdometrySource {
     if chosen.odometry.is_some() {
-        return OdometrySource::Topic(odometry::OdometryBuffer::default());
+        return OdometrySource::Topic(OdometryBuffer::default());
     }
     let wanted = options.topics.odom.as_deref() != Some("none");
     let frame = options.topics.odom_frame.clone().unwrap_or_else(|| "odom".to_owned());

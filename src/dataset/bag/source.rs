@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
-use super::cdr::{self, CameraInfo};
 use super::choose::Chosen;
-use super::decoding;
-use super::odometry::OdometrySource;
-use super::pairing::{Pairing, Waiting};
 use super::storage::{Message, Messages, StorageItem};
-use super::tf::{NoTransform, TfBuffer};
 use crate::dataset::options::{Selector, Verdict, not_later_reason};
 use crate::error::Result;
 use crate::frame::{DepthImage, Frame, OdometryPrior};
 use crate::geometry::Camera;
+use crate::messages::cdr::{self, CameraInfo};
+use crate::messages::decoding;
+use crate::messages::odometry::OdometrySource;
+use crate::messages::pairing::{Pairing, Waiting};
+use crate::messages::tf::{NoTransform, TfBuffer};
 use crate::source::{FrameSource, Skip, SourceInfo, SourceItem};
 use crate::stamp::Stamp;
 
@@ -177,7 +177,7 @@ impl BagSource {
         // Only the stamp differs from message to message.
         info.header = latest.header.clone();
         if info != **latest {
-            *camera = super::camera::camera(&info, *is_rectified)?;
+            *camera = crate::messages::camera::camera(&info, *is_rectified)?;
             **latest = info;
         }
         Ok(())

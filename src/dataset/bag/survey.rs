@@ -2,35 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::cdr::{self, CameraInfo, TfMessage};
 use super::storage::{Bag, StorageItem, Topic};
-use super::tf::TfBuffer;
 use crate::decode::is_depth_encoding;
+use crate::messages::cdr::{self, CameraInfo, TfMessage};
+use crate::messages::decoding::{ImageFormat, ImageTopic};
+use crate::messages::tf::TfBuffer;
 
 /// How many messages of fixed transforms are looked at; they come at the beginning.
 const MAX_STATIC_MESSAGES: usize = 10_000;
-
-/// What kind of image messages a topic has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImageFormat {
-    /// `sensor_msgs/Image`.
-    Raw,
-    /// `sensor_msgs/CompressedImage` with a JPEG or PNG file.
-    File,
-    /// `sensor_msgs/CompressedImage` of `compressed_depth_image_transport`.
-    CompressedDepth,
-}
-
-/// A topic of images.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageTopic {
-    pub name: String,
-    pub format: ImageFormat,
-    /// Whether its images hold depth.
-    pub is_depth: bool,
-    /// The frame of its first image, where that can be read.
-    pub frame_id: Option<String>,
-}
 
 /// What a first look found.
 #[derive(Debug, Default)]

@@ -44,7 +44,7 @@ fn image_size(info: &CameraInfo, intrinsics: &mut Intrinsics) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::bag::cdr::{Header, RegionOfInterest, Stamped, decode};
+    use crate::messages::cdr::{Header, RegionOfInterest, Stamped, decode};
 
     fn info() -> CameraInfo {
         let header: Header =

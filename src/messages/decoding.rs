@@ -3,11 +3,34 @@
 use image::RgbImage;
 
 use super::cdr;
-use super::survey::{ImageFormat, ImageTopic};
 use crate::decode::{
     DecodeError, RawImage, color_from_file, compressed_depth, depth_from_png, raw_color, raw_depth,
 };
 use crate::frame::DepthImage;
+
+/// What kind of image messages a topic has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageFormat {
+    /// `sensor_msgs/Image`.
+    Raw,
+    /// `sensor_msgs/CompressedImage` with a JPEG or PNG file.
+    File,
+    /// `sensor_msgs/CompressedImage` of `compressed_depth_image_transport`.
+    CompressedDepth,
+}
+
+/// A topic of images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageTopic {
+    /// Its name, for messages to people.
+    pub name: String,
+    /// What its messages are.
+    pub format: ImageFormat,
+    /// Whether its images hold depth.
+    pub is_depth: bool,
+    /// The frame of its first image, where that can be read.
+    pub frame_id: Option<String>,
+}
 
 /// Returns the colours of a message, or a sentence that names the topic.
 pub fn color(topic: &ImageTopic, data: &[u8]) -> Result<RgbImage, String> {

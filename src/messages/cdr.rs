@@ -1,13 +1,15 @@
 //! ROS messages as they lie in a bag: plain CDR of either byte order.
 //!
 //! Structs end where nothing after is needed. Byte arrays borrow from the message, because serde
-//! would read a vector byte by byte.
+//! would read a vector byte by byte. Fields are named and meant as in the message definitions.
+#![allow(missing_docs)]
 
 use byteorder::{BigEndian, LittleEndian};
 use serde::Deserialize;
 
 use crate::stamp::Stamp;
 
+/// A time.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Time {
     sec: i32,
@@ -20,6 +22,7 @@ impl From<Time> for Stamp {
     }
 }
 
+/// Time and frame of a message.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Header {
     pub stamp: Time,
@@ -32,6 +35,7 @@ pub struct Stamped {
     pub header: Header,
 }
 
+/// `sensor_msgs/Image`.
 #[derive(Debug, Deserialize)]
 pub struct Image<'a> {
     pub header: Header,
@@ -44,6 +48,7 @@ pub struct Image<'a> {
     pub data: &'a [u8],
 }
 
+/// `sensor_msgs/CompressedImage`.
 #[derive(Debug, Deserialize)]
 pub struct CompressedImage<'a> {
     pub header: Header,
@@ -52,6 +57,7 @@ pub struct CompressedImage<'a> {
     pub data: &'a [u8],
 }
 
+/// `sensor_msgs/CameraInfo`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct CameraInfo {
     pub header: Header,
@@ -67,6 +73,7 @@ pub struct CameraInfo {
     pub roi: RegionOfInterest,
 }
 
+/// `sensor_msgs/RegionOfInterest`, without its last field.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct RegionOfInterest {
     pub x_offset: u32,
@@ -75,6 +82,7 @@ pub struct RegionOfInterest {
     pub width: u32,
 }
 
+/// `geometry_msgs/Vector3` or `Point`.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Vector3 {
     pub x: f64,
@@ -82,6 +90,7 @@ pub struct Vector3 {
     pub z: f64,
 }
 
+/// `geometry_msgs/Quaternion`.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Quaternion {
     pub x: f64,
@@ -90,6 +99,7 @@ pub struct Quaternion {
     pub w: f64,
 }
 
+/// `nav_msgs/Odometry`, its pose.
 #[derive(Debug, Deserialize)]
 pub struct Odometry {
     pub header: Header,
@@ -99,11 +109,13 @@ pub struct Odometry {
     pub covariance: [[f64; 6]; 6],
 }
 
+/// `tf2_msgs/TFMessage`.
 #[derive(Debug, Deserialize)]
 pub struct TfMessage {
     pub transforms: Vec<TransformStamped>,
 }
 
+/// `geometry_msgs/TransformStamped`.
 #[derive(Debug, Deserialize)]
 pub struct TransformStamped {
     pub header: Header,

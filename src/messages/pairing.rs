@@ -10,8 +10,11 @@ const MAX_WAITING: usize = 90;
 /// An image that has not been decoded yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Waiting {
+    /// Time of acquisition.
     pub stamp: Stamp,
+    /// Frame of the header.
     pub frame_id: String,
+    /// The whole message.
     pub data: Vec<u8>,
 }
 
@@ -28,6 +31,7 @@ pub struct Pairing {
 }
 
 impl Pairing {
+    /// Returns a pairing that accepts differences of stamps up to a limit.
     pub fn new(with_depth: bool, max_difference_secs: f64) -> Self {
         Self {
             colors: VecDeque::new(),
@@ -39,10 +43,12 @@ impl Pairing {
         }
     }
 
+    /// Takes in a colour image.
     pub fn push_color(&mut self, color: Waiting) {
         self.colors.push_back(color);
     }
 
+    /// Takes in a depth image.
     pub fn push_depth(&mut self, depth: Waiting) {
         if self.depths.len() == MAX_WAITING {
             self.depths.pop_front();
@@ -56,6 +62,7 @@ impl Pairing {
         self.closed = true;
     }
 
+    /// Returns whether no colour image waits.
     pub fn is_empty(&self) -> bool {
         self.colors.is_empty()
     }

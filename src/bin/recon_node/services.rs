@@ -1,0 +1,169 @@
+//! The services that a person or a behaviour tree calls.
+
+use std::path::PathBuf;
+
+use r2r::geometry_msgs::msg::PoseWithCovarianceStamped;
+use r2r::recon_node::srv::{SaveMap, SaveTrajectory};
+use r2r::std_srvs::srv::Trigger;
+use r2r::{Node, QosProfile, ServiceRequest};
+
+use crate::convert;
+use crate::mailbox::{Mailbox, Requests, service};
+use crate::node::NAME;
+use crate::shared::{Command, Reply, Shared};
+
+/// All services, and the topic of poses that are given.
+pub struct Services {
+    reset: Requests<Trigger::Service>,
+    pause: Requests<Trigger::Service>,
+    resume: Requests<Trigger::Service>,
+    keyframe: Requests<Trigger::Service>,
+    save_map: Requests<SaveMap::Service>,
+    save_trajectory: Requests<SaveTrajectory::Service>,
+    initial_pose: Mailbox<PoseWithCovarianceStamped>,
+}
+
+impl Services {
+    /// Returns the services.
+    pub fn new(node: &mut Node) -> r2r::Result<Self> {
+        Ok(Self {
+            reset: service(node, "~/reset")?,
+            pause: service(node, "~/pause")?,
+            resume: service(node, "~/resume")?,
+            keyframe: service(node, "~/trigger_keyframe")?,
+            save_map: service(node, "~/save_map")?,
+            save_trajectory: service(node, "~/save_trajectory")?,
+            initial_pose: Mailbox::new(node.subscribe("initialpose", QosProfile::default())?),
+        })
+    }
+
+    /// Answers what has come; `is_configured` says whether there is a mapping thread to ask.
+    pub fn serve(&mut self, shared: &Shared, is_configured: bool, map_frame: &str) {
+        while let Some(request) = self.pause.take() {
+            set_paused(shared, true);
+            tell(request.respond(triggered(Ok("frames are left out now".to_owned()))));
+        }
+        while let Some(request) = self.resume.take() {
+            set_paused(shared, false);
+            tell(request.respond(triggered(Ok("frames are mapped again".to_owned()))));
+        }
+        while let Some(request) = self.reset.take() {
+            ask(shared, is_configured, request, Command::Reset);
+        }
+        while let Some(request) = self.keyframe.take() {
+            ask(shared, is_configured, request, Command::Keyframe);
+        }
+        self.save(shared, is_configured);
+        while let Some(message) = self.initial_pose.take() {
+            take_pose(shared, &message, map_frame);
+        }
+    }
+
+    fn save(&mut self, shared: &Shared, is_configured: bool) {
+        while let Some(request) = self.save_map.take() {
+            let SaveMap::Request { path, format } = request.message.clone();
+            match file(&path, &format, "ply", is_configured) {
+                Err(reason) => tell(request.respond(map_saved(Err(reason)))),
+                Ok(path) => shared.command(Command::SaveMap(
+                    path,
+                    Box::new(move |outcome| tell(request.respond(map_saved(outcome)))),
+                )),
+            }
+        }
+        while let Some(request) = self.save_trajectory.take() {
+            let SaveTrajectory::Request { path, format } = request.message.clone();
+            match file(&path, &format, "tum", is_configured) {
+                Err(reason) => tell(request.respond(trajectory_saved(Err(reason)))),
+                Ok(path) => shared.command(Command::SaveTrajectory(
+                    path,
+                    Box::new(move |outcome| tell(request.respond(trajectory_saved(outcome)))),
+                )),
+            }
+        }
+    }
+}
+
+fn set_paused(shared: &Shared, paused: bool) {
+    let mut inner = shared.lock();
+    inner.paused = paused;
+    inner.inputs.discard();
+}
+
+fn ask(
+    shared: &Shared,
+    is_configured: bool,
+    request: ServiceRequest<Trigger::Service>,
+    command: impl FnOnce(Reply) -> Command,
+) {
+    if is_configured {
+        let reply: Reply = Box::new(move |outcome| tell(request.respond(triggered(outcome))));
+        shared.command(command(reply));
+    } else {
+        tell(request.respond(triggered(Err(NOT_CONFIGURED.to_owned()))));
+    }
+}
+
+const NOT_CONFIGURED: &str = "the node is not configured: there is no map";
+
+/// Checks what a file is asked for with.
+fn file(path: &str, format: &str, known: &str, is_configured: bool) -> Result<PathBuf, String> {
+    if !is_configured {
+        return Err(NOT_CONFIGURED.to_owned());
+    }
+    if path.is_empty() {
+        return Err("give the file in 'path'".to_owned());
+    }
+    if !format.is_empty() && format != known {
+        return Err(format!("there is no format '{format}'; available: {known}"));
+    }
+    Ok(PathBuf::from(path))
+}
+
+fn triggered(outcome: Result<String, String>) -> Trigger::Response {
+    let success = outcome.is_ok();
+    let (Ok(message) | Err(message)) = outcome;
+    Trigger::Response { success, message }
+}
+
+fn map_saved(outcome: Result<(PathBuf, u64), String>) -> SaveMap::Response {
+    match outcome {
+        Ok((path, points)) => SaveMap::Response {
+            success: true,
+            message: format!("{points} points are in {}", path.display()),
+            path: path.display().to_string(),
+            points,
+        },
+        Err(message) => SaveMap::Response { message, ..Default::default() },
+    }
+}
+
+fn trajectory_saved(outcome: Result<(PathBuf, u64), String>) -> SaveTrajectory::Response {
+    match outcome {
+        Ok((path, poses)) => SaveTrajectory::Response {
+            success: true,
+            message: format!("{poses} poses are in {}", path.display()),
+            path: path.display().to_string(),
+            poses,
+        },
+        Err(message) => SaveTrajectory::Response { message, ..Default::default() },
+    }
+}
+
+fn take_pose(shared: &Shared, message: &PoseWithCovarianceStamped, map_frame: &str) {
+    let frame = message.header.frame_id.trim_start_matches('/');
+    if frame != map_frame {
+        r2r::log_warn!(NAME, "initialpose is left out: it is in '{frame}', not in '{map_frame}'");
+        return;
+    }
+    match convert::se3(&message.pose.pose) {
+        Some(pose) => shared.command(Command::InitialPose(pose)),
+        None => r2r::log_warn!(NAME, "initialpose is left out: its quaternion is no rotation"),
+    }
+}
+
+/// A caller that has gone away is not waited for.
+pub fn tell(outcome: r2r::Result<()>) {
+    if let Err(error) = outcome {
+        r2r::log_warn!(NAME, "an answer could not be sent: {error}");
+    }
+}

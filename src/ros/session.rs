@@ -1,0 +1,252 @@
+//! From whole frames to what is published: decoding, the pipeline, and the frames of REP 105.
+
+use std::sync::Arc;
+
+use nalgebra::Matrix6;
+
+use super::config::OdometryInput;
+use super::covariance::in_parent;
+use super::frames::{FrameTree, Observed, Placement};
+use super::inputs::{FrameParts, image_topic};
+use super::map_cloud::{MapSamples, MapSnapshot};
+use super::parameters::Settings;
+use crate::error::Result;
+use crate::frame::Frame;
+use crate::geometry::Se3;
+use crate::inference::ReconstructionModel;
+use crate::keyframe::Keyframe;
+use crate::messages::decoding;
+use crate::observer::{MapUpdate, TrackingState};
+use crate::pipeline::{Pipeline, PreparedFrame, prepare};
+use crate::stamp::Stamp;
+use crate::trajectory::Trajectory;
+
+/// A session: one map, from its first frame until it is reset.
+pub struct Session {
+    settings: Settings,
+    pipeline: Pipeline,
+    tree: FrameTree,
+    samples: MapSamples,
+    next_id: u64,
+    report: Report,
+    /// The robot in the newest frame's camera.
+    camera_from_base: Option<Se3>,
+}
+
+/// What a session has come to.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// What became of the last frame; `None` before the first.
+    pub last: Option<TrackingState>,
+    /// Stamp of the last frame.
+    pub stamp: Option<Stamp>,
+    /// Frames that were processed.
+    pub processed: u64,
+    /// Of those, with a pose.
+    pub tracked: u64,
+    /// Loops closed.
+    pub loops: u32,
+    /// Keyframes in the map.
+    pub keyframes: u32,
+    /// Share of the keyframe's points that the last frame sees.
+    pub overlap_frac: f64,
+    /// Share of those that look as they should.
+    pub inlier_frac: f64,
+}
+
+/// What there is to publish of a frame.
+#[derive(Debug, Clone)]
+pub struct FrameOutput {
+    /// What the pipeline says.
+    pub update: MapUpdate,
+    /// Where everything is, for a frame with a pose.
+    pub placement: Option<Placement>,
+    /// The latest correction, to be published on where odometry is another's.
+    pub held_map_from_odom: Option<Se3>,
+}
+
+impl Session {
+    /// Returns a session without a map.
+    pub fn new(settings: Settings, model: Box<dyn ReconstructionModel>) -> Self {
+        let tree = FrameTree::new(settings.node.odometry == OdometryInput::None);
+        Self {
+            pipeline: Pipeline::new(settings.pipeline.clone(), model),
+            settings,
+            tree,
+            samples: MapSamples::default(),
+            next_id: 0,
+            report: Report::default(),
+            camera_from_base: None,
+        }
+    }
+
+    /// Begins anew with an empty map; our own odometry goes on, since it must not jump.
+    pub fn restart(&mut self, model: Box<dyn ReconstructionModel>) {
+        self.pipeline = Pipeline::new(self.settings.pipeline.clone(), model);
+        self.tree.restart_map();
+        self.samples.clear();
+        self.report = Report { loops: 0, keyframes: 0, ..self.report.clone() };
+    }
+
+    /// Takes over settings that may change while the node runs.
+    pub fn reconfigure(&mut self, settings: &Settings) {
+        self.settings = settings.clone();
+    }
+
+    /// Returns the frame that the messages hold.
+    ///
+    /// # Errors
+    /// One sentence, where an image cannot be read or does not fit the others.
+    pub fn decode(&self, parts: &FrameParts) -> Result<Frame, String> {
+        let node = &self.settings.node;
+        let topic = image_topic("image", node.image_transport, false);
+        let color = decoding::color(&topic, &parts.color.data)?;
+        let topic = image_topic("depth", node.depth_transport, true);
+        let depth = parts
+            .depth
+            .as_ref()
+            .map(|depth| decoding::depth(&topic, &depth.data, node.depth_scale))
+            .transpose()?;
+        let frame = Frame {
+            id: self.next_id,
+            stamp: parts.color.stamp,
+            color: Arc::new(color),
+            depth: depth.map(Arc::new),
+            camera: parts.camera,
+            odometry: parts.odometry,
+        };
+        frame.checked().map_err(|error| error.to_string())
+    }
+
+    /// Returns the frame at working size, or why that cannot be; see [`prepare`].
+    ///
+    /// # Errors
+    /// As [`prepare`].
+    pub fn prepare(&self, frame: &Frame) -> Result<PreparedFrame> {
+        prepare(frame, self.pipeline.config())
+    }
+
+    /// Places a frame in the map and on the robot.
+    ///
+    /// # Errors
+    /// What no later frame can mend.
+    pub fn process(
+        &mut self,
+        parts: &FrameParts,
+        prepared: Result<PreparedFrame>,
+    ) -> Result<FrameOutput> {
+        let update = match prepared {
+            Ok(frame) => self.pipeline.process_prepared(&frame)?,
+            Err(reason) => {
+                self.pipeline.refuse(self.next_id, parts.color.stamp, reason.to_string())
+            }
+        };
+        self.next_id += 1;
+        self.note(&update);
+        let placement = update.world_from_camera.map(|pose| self.place(parts, &update, pose));
+        let held_map_from_odom = self.tree.map_from_odom().copied();
+        Ok(FrameOutput { update, placement, held_map_from_odom })
+    }
+
+    /// Makes a keyframe of the next frame with a pose.
+    pub fn request_keyframe(&mut self) {
+        self.pipeline.request_keyframe();
+    }
+
+    /// Moves the map so that the robot is where somebody says; `false` before the first frame.
+    pub fn set_pose(&mut self, map_from_base: &Se3) -> bool {
+        self.tree.set_pose(map_from_base)
+    }
+
+    /// Returns what the session has come to.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Returns the pipeline.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Returns the pipeline's world in the map, once there is a map.
+    pub fn map_from_world(&self) -> Option<Se3> {
+        self.tree.map_from_world().copied()
+    }
+
+    /// Returns all that is needed to put the published map together; `None` before there is one.
+    pub fn map_snapshot(&mut self) -> Option<MapSnapshot> {
+        let map_from_world = self.tree.map_from_world()?;
+        let voxel_m = self.settings.node.map_voxel_size;
+        Some(self.samples.snapshot(self.pipeline.map(), map_from_world, voxel_m))
+    }
+
+    /// Returns the poses of all frames by the map as it is now: the camera in the map.
+    pub fn trajectory_in_map(&self) -> Trajectory {
+        let Some(map_from_world) = self.tree.map_from_world() else { return Trajectory::default() };
+        let mut poses = self.pipeline.trajectory().poses().to_vec();
+        for pose in &mut poses {
+            pose.world_from_camera = map_from_world * pose.world_from_camera;
+        }
+        Trajectory::new(poses)
+    }
+
+    /// Returns the robot's path in the map, thinned out evenly to at most `max_poses`; the newest
+    /// pose is always in it.
+    pub fn path(&self, max_poses: usize) -> Vec<(Stamp, Se3)> {
+        let Some(camera_from_base) = self.camera_from_base else { return Vec::new() };
+        let trajectory = self.trajectory_in_map();
+        let every = trajectory.poses().len().div_ceil(max_poses.max(1)).max(1);
+        let mut path: Vec<(Stamp, Se3)> = trajectory
+            .poses()
+            .iter()
+            .rev()
+            .step_by(every)
+            .map(|pose| (pose.stamp, pose.world_from_camera * camera_from_base))
+            .collect();
+        path.reverse();
+        path
+    }
+
+    /// Returns the newest keyframe.
+    pub fn newest_keyframe(&self) -> Option<&Keyframe> {
+        self.pipeline.map().keyframes().last()
+    }
+
+    fn note(&mut self, update: &MapUpdate) {
+        for id in update.keyframe.iter().chain(&update.new_keyframe) {
+            self.samples.mark(*id);
+        }
+        let report = &mut self.report;
+        report.processed += 1;
+        report.tracked += u64::from(update.state.has_pose());
+        report.loops += update.loops_closed as u32;
+        report.keyframes = update.keyframes as u32;
+        report.stamp = Some(update.stamp);
+        (report.overlap_frac, report.inlier_frac) = (update.overlap_frac, update.inlier_frac);
+        report.last = Some(update.state.clone());
+    }
+
+    fn place(&mut self, parts: &FrameParts, update: &MapUpdate, pose: Se3) -> Placement {
+        self.camera_from_base = Some(parts.base_from_camera.inverse());
+        let odom_from_camera = parts.odometry.map(|prior| prior.odom_from_camera);
+        self.tree.update(&Observed {
+            stamp: update.stamp,
+            world_from_camera: pose,
+            previous_from_camera: update.previous_from_camera,
+            base_from_camera: parts.base_from_camera,
+            odom_from_base: odom_from_camera.map(|odom| odom * parts.base_from_camera.inverse()),
+            covariance_in_world: self.covariance_in_world(update),
+            is_keyframe: update.new_keyframe.is_some(),
+        })
+    }
+
+    fn covariance_in_world(&self, update: &MapUpdate) -> Matrix6<f64> {
+        let keyframe = update.keyframe.and_then(|id| self.pipeline.map().get(id));
+        match (keyframe, &update.covariance) {
+            (Some(keyframe), Some(covariance)) => {
+                in_parent(covariance, &keyframe.world_from_camera)
+            }
+            _ => Matrix6::zeros(),
+        }
+    }
+}
