@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use candle_core::{DType, Device};
 use clap::{Parser, ValueEnum};
 use recon_node::model::mapanything::parity::{Case, Comparison, Limits, compare};
-use recon_node::model::mapanything::{LoadOptions, MapAnything};
+use recon_node::model::mapanything::{Ignored, LoadOptions, MapAnything};
 
 /// Compares a MapAnything model with a recorded run of the reference implementation.
 #[derive(Parser)]
@@ -35,6 +35,12 @@ struct Arguments {
     /// Multiply all limits.
     #[arg(long, default_value_t = 1.0)]
     tolerance: f64,
+    /// Views whose depth and pose are not metric, where no manifest says so.
+    #[arg(long, value_name = "VIEW")]
+    not_metric: Vec<usize>,
+    /// Inputs that the reference ignored, where no manifest says so.
+    #[arg(long, value_enum, value_name = "INPUT")]
+    ignore: Vec<InputName>,
     /// Pass over tensors that the network does not have.
     #[arg(long)]
     allow_surplus: bool,
@@ -51,6 +57,15 @@ enum TypeName {
     F32,
     Bf16,
     F16,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum InputName {
+    Calibration,
+    Depth,
+    Pose,
+    DepthScale,
+    PoseScale,
 }
 
 fn main() -> ExitCode {
@@ -76,8 +91,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         TypeName::F32 => (DType::F32, Limits::Scaled),
     };
     let options = LoadOptions { device, dtype, allow_surplus: arguments.allow_surplus };
-    let case = Case::open(&arguments.case)?;
+    let case = open_case(arguments)?;
     let model = MapAnything::open(&arguments.model, &options)?;
+    let limits = if model.is_quantized() { Limits::Reduced } else { limits };
     let mut comparisons = compare(&model, &case, limits)?;
     for comparison in &mut comparisons {
         comparison.limit = comparison.limit.map(|limit| limit * arguments.tolerance);
@@ -87,6 +103,20 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     summarise(&comparisons, broken);
     anyhow::ensure!(!comparisons.is_empty(), "the case holds no result to compare with");
     Ok(broken == 0)
+}
+
+fn open_case(arguments: &Arguments) -> anyhow::Result<Case> {
+    let mut case = Case::open(&arguments.case)?;
+    arguments.not_metric.iter().for_each(|&view| case.set_not_metric(view));
+    let told = |input: InputName| arguments.ignore.contains(&input);
+    case.also_ignore(Ignored {
+        calibration: told(InputName::Calibration),
+        depth: told(InputName::Depth),
+        pose: told(InputName::Pose),
+        depth_scale: told(InputName::DepthScale),
+        pose_scale: told(InputName::PoseScale),
+    });
+    Ok(case)
 }
 
 fn print(comparisons: &[Comparison]) {

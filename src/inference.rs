@@ -19,7 +19,8 @@ pub struct View<'a> {
 pub struct ViewGeometry {
     /// Geometry of the view in its own optical frame.
     pub pointmap: Pointmap,
-    /// Camera of the pointmap's size: the one that was given, or the model's estimate.
+    /// Camera of the pointmap's size: the one that was given, resized and cropped as the image
+    /// was; the model's estimate only where none was given.
     pub camera: Camera,
     /// Pose in the frame of the window's first view, from models that see several views at once.
     pub window_from_camera: Option<Se3>,

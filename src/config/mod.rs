@@ -1,6 +1,7 @@
 //! The configuration: every stage's settings in one tree. It only composes and validates; the
 //! defaults stand at the stages, and what is printed, read and checked is made from their types.
 
+mod model;
 mod overlay;
 mod schema;
 
@@ -14,6 +15,8 @@ use crate::relocalization::RelocalizationConfig;
 use crate::sensor::SensorConfig;
 use crate::tracking::{KeyframeConfig, TrackingConfig};
 use crate::window::WindowConfig;
+
+pub use model::{DtypeChoice, ModelConfig};
 
 /// Everything that can be set.
 #[derive(
@@ -41,20 +44,6 @@ pub struct Config {
     pub map: MapConfig,
 }
 
-/// Where geometry comes from.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModelConfig {
-    /// Name of the back end: sensor-depth.
-    pub name: String,
-}
-
-impl Default for ModelConfig {
-    fn default() -> Self {
-        Self { name: "sensor-depth".to_owned() }
-    }
-}
-
 impl Config {
     /// Returns the defaults, changed by a YAML text and then by `key=value` settings with dotted
     /// keys, in that order.
@@ -70,7 +59,7 @@ impl Config {
         for setting in settings {
             overlay::set(&mut tree, setting)?;
         }
-        schema::check_ranges(&schema::of_config(), &tree, "")?;
+        schema::check_values(&schema::of_config(), &tree, "")?;
         serde_json::from_value(tree).map_err(|e| Error::config("(whole tree)", e.to_string()))
     }
 
@@ -137,6 +126,7 @@ mod tests {
             (None, vec!["window.max_keyframes=1"], "'window.max_keyframes'", "at least 2"),
             (None, vec!["window.max_keyframes=65"], "'window.max_keyframes'", "at most 64"),
             (None, vec!["model.name=3"], "'model.name'", "text"),
+            (None, vec!["model.dtype=float"], "'model.dtype'", "auto, f32, bf16, f16"),
         ];
         for (yaml, settings, key, remedy) in cases {
             let message = refused(yaml, &settings);

@@ -32,15 +32,19 @@ fn resolved(schema: &Value, definitions: &Value) -> Value {
     schema
 }
 
-/// Refuses numbers out of the range that the schema states.
-pub(super) fn check_ranges(schema: &Value, value: &Value, path: &str) -> Result<()> {
-    if let Value::Object(fields) = value {
-        for (key, field) in fields {
+/// Refuses numbers out of the range that the schema states, and words that it does not list.
+pub(super) fn check_values(schema: &Value, value: &Value, path: &str) -> Result<()> {
+    match value {
+        Value::Object(fields) => fields.iter().try_for_each(|(key, field)| {
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            check_ranges(&schema["properties"][key], field, &path)?;
-        }
+            check_values(&schema["properties"][key], field, &path)
+        }),
+        Value::String(word) => check_word(schema, word, path),
+        _ => value.as_f64().map_or(Ok(()), |number| check_range(schema, number, path)),
     }
-    let Some(number) = value.as_f64() else { return Ok(()) };
+}
+
+fn check_range(schema: &Value, number: f64, path: &str) -> Result<()> {
     let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
     let refuse = |words: &str, limit: f64| {
         Err(Error::config(path, format!("{number} is out of range: {words} {limit} is accepted")))
@@ -50,6 +54,21 @@ pub(super) fn check_ranges(schema: &Value, value: &Value, path: &str) -> Result<
         (_, Some(most)) if number > most => refuse("at most", most),
         _ => Ok(()),
     }
+}
+
+fn check_word(schema: &Value, word: &str, path: &str) -> Result<()> {
+    let words = words(schema);
+    if words.is_empty() || words.contains(&word) {
+        return Ok(());
+    }
+    Err(Error::config(path, format!("there is no '{word}'; accepted: {}", words.join(", "))))
+}
+
+/// The words that a schema lists; none where any text is accepted.
+fn words(schema: &Value) -> Vec<&str> {
+    let list = |name: &str| schema.get(name).and_then(Value::as_array).into_iter().flatten();
+    let described = list("oneOf").filter_map(|word| word.get("const")?.as_str());
+    described.chain(list("enum").filter_map(Value::as_str)).collect()
 }
 
 /// Returns the tree as YAML, each key under a comment with its description and range.
@@ -77,8 +96,10 @@ fn write_fields(yaml: &mut String, schema: &Value, tree: &Value, depth: usize) {
 
 fn comment(schema: &Value) -> String {
     let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+    let words = words(schema);
     match (schema.get("minimum"), schema.get("maximum")) {
         (Some(least), Some(most)) => format!("{text} [{least} .. {most}]"),
+        _ if !words.is_empty() => format!("{text} [{}]", words.join(", ")),
         _ => text.to_owned(),
     }
 }

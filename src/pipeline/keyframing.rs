@@ -2,6 +2,7 @@
 
 use nalgebra::Point3;
 
+use super::working_size::at_working_size;
 use super::{Motion, Pipeline, PreparedFrame};
 use crate::alignment::align_window;
 use crate::constraint::Constraint;
@@ -129,11 +130,12 @@ impl Pipeline {
             let what = "views of a prediction";
             return Err(Error::ShapeMismatch { what, expected: "1".into(), found: "0".into() });
         };
-        if geometry.pointmap.valid_frac() < MIN_VALID_FRAC {
+        let pointmap = at_working_size(geometry, &frame.camera)?;
+        if pointmap.valid_frac() < MIN_VALID_FRAC {
             return Err(Error::MissingInput {
                 model: self.model.name(),
-                missing: "depth in more than a few pixels of a frame",
-                remedy: "look at the depth images, and at sensor.max_range_m",
+                missing: "geometry in more than a few pixels of a frame",
+                remedy: "look at the images, the depth images and sensor.max_range_m",
             });
         }
         let overlaps = self.overlaps(frame, &world_from_camera);
@@ -141,9 +143,9 @@ impl Pipeline {
         self.map.insert(Keyframe {
             id,
             frame: frame.frame.clone(),
-            camera: geometry.camera,
+            camera: frame.camera,
             pyramid: frame.pyramid.clone(),
-            pointmap: geometry.pointmap,
+            pointmap,
             world_from_camera,
         });
         self.covisibility.insert(id);

@@ -7,6 +7,7 @@ mod keyframing;
 mod locate;
 mod mapping;
 mod prepare;
+mod working_size;
 
 use std::collections::BTreeMap;
 

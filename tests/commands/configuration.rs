@@ -51,8 +51,9 @@ fn a_larger_voxel_leaves_fewer_points() {
 }
 
 /// A sub-command, and the options that its help must teach.
-const HELP: [(&[&str], &[&str]); 6] = [
-    (&[], &["demo", "replay", "eval", "info", "config", "recon demo", "--version"]),
+const HELP: [(&[&str], &[&str]); 7] = [
+    (&[], &["demo", "replay", "eval", "info", "weights", "config", "recon demo", "--version"]),
+    (&["weights"], &["list", "fetch", "verify", "path", "random", "quantize"]),
     (
         &["replay"],
         &[
@@ -60,6 +61,9 @@ const HELP: [(&[&str], &[&str]); 6] = [
             "--config",
             "--out",
             "--model",
+            "--weights",
+            "--device",
+            "--dtype",
             "--every",
             "--start",
             "--duration",
@@ -180,7 +184,7 @@ fn a_missing_configuration_file_is_named() {
 fn an_unknown_model_exits_with_2_and_lists_the_known_ones() {
     let recorded = Recorded::of(1);
     let message = recorded.failure(&["replay", "room", "--model", "oracle"], 2);
-    assert_tells(&message, &["'oracle'", "available", "sensor-depth"]);
+    assert_tells(&message, &["'oracle'", "available", "sensor-depth", "mapanything"]);
     assert!(!recorded.path("results").exists(), "a run that cannot begin leaves nothing");
     recorded.figures(&["--model", "sensor-depth"]);
 }

@@ -7,8 +7,14 @@ mod bad_bags;
 mod bad_input;
 mod configuration;
 mod demo;
+#[path = "../weights/server.rs"]
+#[allow(dead_code, reason = "written for the tests of fetching, which use all of it")]
+mod hub;
+mod infer;
 #[path = "../dataset_reading/support/messages.rs"]
 #[allow(dead_code, reason = "written for the tests of reading, which use all of it")]
 mod messages;
+mod model;
 mod replay;
 mod support;
+mod weights;

@@ -5,7 +5,6 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use recon_node::model::mapanything::MapAnything;
 use recon_node::model::mapanything::parity::{Case, Comparison, Limits, compare};
-use recon_node::model::mapanything::taps::Taps;
 use recon_node::model::mapanything::{LoadOptions, ViewInput};
 
 use crate::support::{VERSIONS, cases_in, difference, folder, model, shared};
@@ -78,7 +77,7 @@ fn the_encoder_is_the_references_at_the_trained_size_and_below() {
         let recorded = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
         for rows in [518, 392] {
             let view = formula_view(rows);
-            let encoded = model.encode(&[view], &Taps::off()).unwrap();
+            let encoded = model.encode(&[view]).unwrap();
             let (_, h, w, _) = encoded.features.dims4().unwrap();
             let every = |n: usize| Tensor::arange_step(0, n as u32, 4, &Device::Cpu).unwrap();
             let some = encoded.features.index_select(&every(h), 1).unwrap();

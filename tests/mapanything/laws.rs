@@ -2,7 +2,6 @@
 
 use nalgebra::{Matrix3, Point3, Quaternion, Rotation3, Vector3};
 use recon_node::model::mapanything::priors::PosePrior;
-use recon_node::model::mapanything::taps::Taps;
 use recon_node::model::mapanything::{
     Calibration, Ignored, InferOptions, MapAnything, ViewInput, ViewOutput,
 };
@@ -74,7 +73,8 @@ fn heads_may_see_any_number_of_views_at_once() {
         let views = views(version, "mixed_4v");
         let alone = infer(&model, &views, &unmasked());
         for head_views in [3, 4, 100] {
-            let together = infer(&model, &views, &InferOptions { head_views, ..unmasked() });
+            let together =
+                infer(&model, &views, &InferOptions { head_views: Some(head_views), ..unmasked() });
             assert!(apart(&together, &alone) < 2e-5);
         }
     }
@@ -89,7 +89,7 @@ fn tokens_can_be_kept() {
         .iter()
         .map(|view| {
             let known_without_camera = ViewInput { depth_z: None, ..view.clone() };
-            model.encode(&[known_without_camera], &Taps::off()).unwrap()
+            model.encode(&[known_without_camera]).unwrap()
         })
         .collect();
     let kept = EncodedViews::cat(&kept.iter().collect::<Vec<_>>()).unwrap();

@@ -44,6 +44,32 @@ proptest! {
     }
 
     #[test]
+    fn results_go_back_to_where_the_image_was(
+        original in sides(), target in patches(), with: bool,
+    ) {
+        // Rows of the result, moved back, hold the row that the camera of the original gives.
+        let fitting = Fitting::new(original, target, with);
+        let rows = Raster::from_fn(target.0, target.1, |_, y| y as f32 + 1.0);
+        let back = fitting.original_values(&rows).unwrap();
+        prop_assert_eq!((back.width(), back.height()), original);
+        let middle = original.0 / 2;
+        for y in 0..original.1 {
+            let found = f64::from(back.at(middle, y)) - 1.0;
+            if found >= 0.0 {
+                let [_, place] = fitting.original_pixel([0.0, found]);
+                let half_pixel = 0.501 * (fitting.original_pixel([0.0, 1.0])[1]
+                    - fitting.original_pixel([0.0, 0.0])[1]);
+                prop_assert!((place - y as f64).abs() <= half_pixel, "{place} {y}");
+            }
+        }
+        // What is cut to less than two pixels may lie between their centres.
+        let corners = [[-0.5; 2], [target.0 as f64 - 0.5, target.1 as f64 - 0.5]];
+        let [first, last] = corners.map(|corner| fitting.original_pixel(corner));
+        let is_seen = back.values().iter().any(|&row| row > 0.0);
+        prop_assert!(is_seen || last[0] - first[0] < 2.0 || last[1] - first[1] < 2.0);
+    }
+
+    #[test]
     fn the_depth_of_a_pixel_lies_where_the_camera_says(
         original in sides(), target in patches(), with: bool,
     ) {

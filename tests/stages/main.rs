@@ -7,6 +7,7 @@ mod alignment;
 mod dense_residual;
 mod frame;
 mod map;
+mod model_geometry;
 mod pipeline;
 mod pointmap;
 mod pose_graph;

@@ -78,7 +78,7 @@ fn a_sway_through_the_room_is_tracked_throughout() {
 }
 
 /// Something of everything, and quick to bake.
-fn small_scene() -> Scene {
+pub fn small_scene() -> Scene {
     let paper = Material::tiled(Pattern::Wallpaper, [0.7, 0.6, 0.5], [0.4, 0.5, 0.4]);
     let wood = Material::fitted(Pattern::Wood, [0.6, 0.4, 0.3], [0.4, 0.3, 0.2]);
     let poster = Material::fitted(Pattern::Poster, [0.8, 0.7, 0.6], [0.3, 0.4, 0.6]);

@@ -3,11 +3,13 @@
 mod demo;
 mod eval;
 mod eval_table;
+mod infer;
 mod info;
 mod progress;
 mod replay;
 mod report;
 mod session;
+mod weights;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -20,6 +22,7 @@ use recon_node::error::Error;
 ///
 /// Start with 'recon demo', which needs no data. Then 'recon info PATH' says what is in a recording
 /// of yours, 'recon replay PATH' maps it, and 'recon eval' compares the result with a reference.
+/// 'recon infer IMAGES' reconstructs a few photographs.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -35,8 +38,12 @@ enum Command {
     Replay(Box<replay::Args>),
     /// Judge a trajectory, and a map, against a reference
     Eval(eval::Args),
+    /// Reconstruct a few images: points, depths, cameras
+    Infer(Box<infer::Args>),
     /// Say what is in a recording, and what would be used of it
     Info(info::Args),
+    /// Fetch, check, make and shrink the weights of feed-forward models
+    Weights(weights::Args),
     /// Print the default configuration as YAML, with a comment for each key
     Config,
 }
@@ -46,7 +53,9 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Infer(args) => infer::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Weights(args) => weights::run(&args),
         Command::Config => print_config(),
     };
     match outcome {

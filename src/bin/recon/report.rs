@@ -89,6 +89,7 @@ fn rows(metrics: &Metrics) -> Vec<(&'static str, String)> {
     let mut rows = vec![
         ("frames", metrics.frames.to_string()),
         ("tracked", format!("{} ({:.1} %)", metrics.tracked, share(metrics))),
+        ("lost", (metrics.frames - metrics.tracked).to_string()),
         ("keyframes", metrics.keyframes.to_string()),
         ("loops", metrics.loops.to_string()),
     ];
@@ -123,8 +124,8 @@ fn share(metrics: &Metrics) -> f64 {
     100.0 * metrics.tracked as f64 / metrics.frames.max(1) as f64
 }
 
-/// The most memory that this process has held, where the system says so (Linux).
-fn peak_rss_mb() -> Option<f64> {
+/// Returns the most memory that this process has held, where the system says so (Linux).
+pub fn peak_rss_mb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kilobytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;

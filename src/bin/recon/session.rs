@@ -13,8 +13,7 @@ use recon_node::evaluation::{
     DEFAULT_MAX_DIFFERENCE_SECS, TrajectoryEvaluation, evaluate_trajectory,
 };
 use recon_node::export::{create_folder, write_atomically, write_ply, write_trajectory};
-use recon_node::inference::ReconstructionModel;
-use recon_node::model::SensorDepth;
+use recon_node::model;
 use recon_node::pipeline::Pipeline;
 use recon_node::runtime::{RunReport, replay};
 use recon_node::source::FrameSource;
@@ -23,9 +22,6 @@ use recon_node::viz;
 
 use crate::progress::Progress;
 use crate::report::{self, Metrics};
-
-/// Names of all back ends.
-const MODELS: [&str; 1] = ["sensor-depth"];
 
 /// How the pipeline is set up, and where results go.
 #[derive(clap::Args)]
@@ -36,9 +32,18 @@ pub struct SessionArgs {
     /// Change one setting, e.g. --set map.voxel_size_m=0.02; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// Where geometry comes from: sensor-depth
+    /// Where geometry comes from: sensor-depth or mapanything
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
+    /// Weights of a feed-forward model: a folder, or a name from 'recon weights list'
+    #[arg(long, value_name = "DIR")]
+    weights: Option<String>,
+    /// Where a feed-forward model computes: cpu or cuda
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// How it computes: auto, f32, bf16 or f16
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<String>,
     /// Folder for the results [default: results/NAME-OF-THE-RECORDING]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -55,12 +60,20 @@ impl SessionArgs {
         };
         let yaml = self.config.as_ref().map(read).transpose()?;
         let mut settings = self.settings.clone();
-        settings.extend(self.model.as_ref().map(|name| format!("model.name={name}")));
-        let config = Config::from_sources(yaml.as_deref(), &settings)?;
-        if MODELS.contains(&config.model.name.as_str()) {
-            return Ok(config);
+        let options = [
+            ("name", &self.model),
+            ("weights", &self.weights),
+            ("device", &self.device),
+            ("dtype", &self.dtype),
+        ];
+        for (key, value) in options {
+            // Quoted, since a name may look like a number or the start of a YAML list.
+            let quoted = |value: &String| format!("model.{key}={}", serde_json::json!(value));
+            settings.extend(value.as_ref().map(quoted));
         }
-        Err(unknown_model(&config.model.name))
+        let config = Config::from_sources(yaml.as_deref(), &settings)?;
+        model::check_name(&config.model)?;
+        Ok(config)
     }
 }
 
@@ -74,12 +87,12 @@ pub fn run(
     judge_map: Option<MapJudge<'_>>,
 ) -> anyhow::Result<()> {
     let config = args.config()?;
+    let model = model::open(&config)?;
     let info = source.info().clone();
     let folder = args.out.clone().unwrap_or_else(|| Path::new("results").join(&info.name));
     create_folder(&folder)?;
     write_atomically(&folder.join("config.yaml"), |f| f.write_all(config.to_yaml().as_bytes()))?;
 
-    let model = model(&config)?;
     let mut pipeline = Pipeline::new(config, model);
     let mut progress = Progress::new(info.frame_count, args.quiet);
     let stop = stop_on_interrupt()?;
@@ -94,19 +107,6 @@ pub fn run(
         writeln!(std::io::stdout(), "{text}")?;
     }
     results.verdict()
-}
-
-/// The back end that the configuration names.
-fn model(config: &Config) -> Result<Box<dyn ReconstructionModel>> {
-    match config.model.name.as_str() {
-        "sensor-depth" => Ok(Box::new(SensorDepth::new(config.sensor.clone()))),
-        other => Err(unknown_model(other)),
-    }
-}
-
-fn unknown_model(name: &str) -> Error {
-    let available = MODELS.join(", ");
-    Error::config("model.name", format!("there is no model '{name}'; available: {available}"))
 }
 
 /// A flag that Ctrl-C and SIGTERM set, so that what was mapped so far is still written.

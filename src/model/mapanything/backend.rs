@@ -14,7 +14,6 @@ use super::postprocess::apply_mask;
 use super::preprocess::{Fitting, Size, TargetSize};
 use super::priors::PosePrior;
 use super::resample::pointmap;
-use super::taps::Taps;
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::Camera;
@@ -128,7 +127,7 @@ impl MapAnythingBackend {
         let new: Vec<&Prepared<'_>> = views.iter().filter(is_new).collect();
         if !new.is_empty() {
             let inputs: Vec<ViewInput> = new.iter().map(|view| view.input.clone()).collect();
-            let tokens = self.model.encode(&inputs, &Taps::off())?;
+            let tokens = self.model.encode(&inputs)?;
             self.encoded_count += new.len();
             for (i, view) in new.into_iter().enumerate() {
                 let tokens = tokens.view(i).map_err(|error| failed(&error))?;

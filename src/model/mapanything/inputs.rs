@@ -5,7 +5,7 @@ use nalgebra::Vector3;
 
 use super::architecture::PATCH_PX;
 use super::fusion::ViewPriors;
-use super::preprocess::{Fitting, Size, TargetSize, normalize};
+use super::preprocess::{Fitting, MEAN, STD, Size, TargetSize, normalize};
 use super::priors::{
     PosePrior, RelativePoses, depth_along_rays, log_scale, normalize_depth, normalize_rays,
     rays_from_intrinsics, relative_poses,
@@ -123,6 +123,17 @@ impl ViewInput {
     pub fn from_colors(size: Size, colors: Vec<f32>) -> Self {
         let (calibration, depth_z, world_from_camera) = (None, None, None);
         Self { size, colors, calibration, depth_z, world_from_camera, is_metric_scale: true }
+    }
+
+    /// Returns the colours from 0 to 1, three numbers for each pixel in row order.
+    pub fn plain_colors(&self) -> Vec<f32> {
+        let pixels = self.size.0 * self.size.1;
+        let planes: Vec<&[f32]> = self.colors.chunks_exact(pixels.max(1)).collect();
+        let plain = |pixel: usize| {
+            let colors = planes.iter().zip(STD.iter().zip(MEAN));
+            colors.map(move |(plane, (std, mean))| (plane[pixel] * std + mean).clamp(0.0, 1.0))
+        };
+        (0..pixels).flat_map(plain).collect()
     }
 
     fn rays(&self) -> Option<Raster<Vector3<f32>>> {

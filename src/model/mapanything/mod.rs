@@ -1,6 +1,6 @@
 //! MapAnything: images with any of rays, depths and poses in, metric geometry out.
 //!
-//! `Keetha et al., 2025`. Each file is one block of the network, its fields named as in the
+//! The network of Keetha et al., 2025 (arXiv:2509.13414). Each file is one block of the network, its fields named as in the
 //! checkpoint; `network.rs` puts them together, `model.rs` gives numbers their meaning.
 
 pub mod architecture;

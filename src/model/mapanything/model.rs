@@ -47,8 +47,9 @@ pub struct InferOptions {
     pub mask: Option<MaskOptions>,
     /// Confidence by the agreement of views instead of the network's own.
     pub multi_view_confidence: Option<AgreementThresholds>,
-    /// Views that the dense head sees at once; more need more memory.
-    pub head_views: usize,
+    /// Views that the dense head sees at once; more need more memory. `None` is one on the CPU and
+    /// eight on a GPU.
+    pub head_views: Option<usize>,
 }
 
 impl Default for InferOptions {
@@ -58,7 +59,7 @@ impl Default for InferOptions {
             standardize_quaternion: false,
             mask: Some(MaskOptions::default()),
             multi_view_confidence: None,
-            head_views: 1,
+            head_views: None,
         }
     }
 }
@@ -68,6 +69,7 @@ impl Default for InferOptions {
 pub struct MapAnything {
     network: Network,
     architecture: Architecture,
+    is_quantized: bool,
 }
 
 impl MapAnything {
@@ -81,7 +83,8 @@ impl MapAnything {
         let checkpoint = Checkpoint::open(path, target, options.allow_surplus)?;
         let network = Network::load(&checkpoint.weights, &checkpoint.architecture);
         let network = network.map_err(|error| failed(&error))?;
-        Ok(Self { network, architecture: checkpoint.architecture })
+        let Checkpoint { weights, architecture } = checkpoint;
+        Ok(Self { network, architecture, is_quantized: weights.is_quantized() })
     }
 
     /// Returns the sizes of the network.
@@ -89,12 +92,21 @@ impl MapAnything {
         &self.architecture
     }
 
+    /// Returns whether weights are stored in blocks of fewer bits than 16.
+    pub fn is_quantized(&self) -> bool {
+        self.is_quantized
+    }
+
     /// Returns the tokens of the views' images, which can be kept for [`MapAnything::infer_encoded`]
     /// as long as a view is of interest.
     ///
     /// # Errors
     /// Where the views are not of one size, or the device fails.
-    pub fn encode(&self, views: &[ViewInput], taps: &Taps) -> Result<EncodedViews> {
+    pub fn encode(&self, views: &[ViewInput]) -> Result<EncodedViews> {
+        self.encode_tapped(views, &Taps::off())
+    }
+
+    fn encode_tapped(&self, views: &[ViewInput], taps: &Taps) -> Result<EncodedViews> {
         check_views(views)?;
         let images = images(views).map_err(|error| failed(&error))?;
         self.network.encode(&images, taps).map_err(|error| failed(&error))
@@ -105,7 +117,7 @@ impl MapAnything {
     /// # Errors
     /// Where the views do not fit together (see [`view_priors`]), or the device fails.
     pub fn infer(&self, views: &[ViewInput], options: &InferOptions) -> Result<Vec<ViewOutput>> {
-        let encoded = self.encode(views, &Taps::off())?;
+        let encoded = self.encode(views)?;
         self.infer_encoded(&encoded, views, options)
     }
 
@@ -119,7 +131,7 @@ impl MapAnything {
         views: &[ViewInput],
         options: &InferOptions,
     ) -> Result<Vec<ViewOutput>> {
-        let raw = self.infer_raw(encoded, views, options, &Taps::off())?;
+        let raw = self.heads(encoded, views, options, &Taps::off())?;
         let mut outputs = view_outputs(&raw).map_err(|error| failed(&error))?;
         drop(raw);
         if let Some(thresholds) = &options.multi_view_confidence {
@@ -140,6 +152,16 @@ impl MapAnything {
     /// As [`MapAnything::infer`].
     pub fn infer_raw(
         &self,
+        views: &[ViewInput],
+        options: &InferOptions,
+        taps: &Taps,
+    ) -> Result<RawOutput> {
+        let encoded = self.encode_tapped(views, taps)?;
+        self.heads(&encoded, views, options, taps)
+    }
+
+    fn heads(
+        &self,
         encoded: &EncodedViews,
         views: &[ViewInput],
         options: &InferOptions,
@@ -153,7 +175,11 @@ impl MapAnything {
                 found: encoded.len().to_string(),
             });
         }
-        let raw = self.network.infer(encoded, &priors, options.head_views, taps);
+        let head_views = options.head_views.unwrap_or(match self.network.device() {
+            Device::Cpu => 1,
+            _ => 8,
+        });
+        let raw = self.network.infer(encoded, &priors, head_views, taps);
         raw.map_err(|error| failed(&error))
     }
 }

@@ -14,6 +14,7 @@ use candle_core::Tensor;
 pub use case::{Case, Recorded};
 pub use rules::{Comparison, Limits};
 
+use super::inputs::ViewInput;
 use super::model::{InferOptions, MapAnything};
 use super::outputs::{ViewOutput, confidence_by_agreement, view_outputs};
 use super::postprocess::AgreementThresholds;
@@ -30,12 +31,11 @@ pub fn compare(model: &MapAnything, case: &Case, limits: Limits) -> Result<Vec<C
     let views = case.views()?;
     let options = InferOptions { ignored: case.ignored(), mask: None, ..InferOptions::default() };
     let taps = Taps::on();
-    let encoded = model.encode(&views, &taps)?;
-    let raw = model.infer_raw(&encoded, &views, &options, &taps)?;
+    let raw = model.infer_raw(&views, &options, &taps)?;
     let ours = Ours {
         outputs: view_outputs(&raw).map_err(|error| unreadable(&error))?,
         taps: taps.into_results(),
-        colors: views.iter().map(|view| view.colors.clone()).collect(),
+        colors: views.iter().map(ViewInput::plain_colors).collect(),
     };
     let judge = Judge::new(limits, &ours.outputs);
     case.results().iter().filter_map(|recorded| ours.comparison(recorded, &judge)).collect()

@@ -130,6 +130,14 @@ impl Weights {
         }
     }
 
+    /// Returns whether any tensor is stored in quantised blocks.
+    pub fn is_quantized(&self) -> bool {
+        match &*self.source {
+            Source::Gguf(file) => file.shapes().keys().any(|name| file.is_quantized(name)),
+            Source::Memory(_) | Source::Safetensors(_) => false,
+        }
+    }
+
     fn stored_name(&self, name: &str) -> String {
         let name = format!("{}{name}", self.prefix);
         self.stored_names.get(&name).cloned().unwrap_or(name)

@@ -1,6 +1,6 @@
 //! A recorded run of the reference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
@@ -34,6 +34,8 @@ pub struct Case {
     path: PathBuf,
     tensors: BTreeMap<String, Tensor>,
     about: Value,
+    not_metric: BTreeSet<usize>,
+    also_ignored: Ignored,
 }
 
 impl Case {
@@ -53,11 +55,22 @@ impl Case {
         let tensors = tensors.map_err(|e| wrong(&e))?.into_iter().collect();
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| wrong(&e))?;
         let header = header.metadata().clone().unwrap_or_default();
-        let about = match header.get("about") {
-            Some(text) => serde_json::from_str(text).map_err(|e| wrong(&e))?,
-            None => manifest_entry(path).unwrap_or_default(),
+        let about = match header_entries(&header) {
+            Value::Object(about) if about.is_empty() => manifest_entry(path).unwrap_or_default(),
+            about => about,
         };
-        Ok(Self { path: path.to_owned(), tensors, about })
+        let (not_metric, also_ignored) = (BTreeSet::new(), Ignored::default());
+        Ok(Self { path: path.to_owned(), tensors, about, not_metric, also_ignored })
+    }
+
+    /// Takes `view` for one whose depth and pose are not metric, whatever the files say.
+    pub fn set_not_metric(&mut self, view: usize) {
+        self.not_metric.insert(view);
+    }
+
+    /// Ignores these inputs beside those that the files name.
+    pub fn also_ignore(&mut self, ignored: Ignored) {
+        self.also_ignored = ignored;
     }
 
     /// Returns which inputs the reference was told to ignore.
@@ -67,11 +80,11 @@ impl Case {
             self.about["infer_flags"][&name].as_bool().unwrap_or(false)
         };
         Ignored {
-            calibration: flag("calibration"),
-            depth: flag("depth"),
-            pose: flag("pose"),
-            depth_scale: flag("depth_scale"),
-            pose_scale: flag("pose_scale"),
+            calibration: self.also_ignored.calibration || flag("calibration"),
+            depth: self.also_ignored.depth || flag("depth"),
+            pose: self.also_ignored.pose || flag("pose"),
+            depth_scale: self.also_ignored.depth_scale || flag("depth_scale"),
+            pose_scale: self.also_ignored.pose_scale || flag("pose_scale"),
         }
     }
 
@@ -171,6 +184,9 @@ impl Case {
     }
 
     fn is_metric_scale(&self, kind: &str, view: usize) -> Result<bool> {
+        if self.not_metric.contains(&view) {
+            return Ok(false);
+        }
         let recorded = self.optional(&format!("{kind}.{view}.is_metric_scale"))?;
         if let Some(&flag) = recorded.as_ref().and_then(|values| values.first()) {
             return Ok(flag > 0.5);
@@ -266,6 +282,15 @@ fn recorded(name: &str, tensor: &Tensor) -> Option<Recorded> {
     };
     let values = tensor.to_dtype(DType::F32).and_then(|t| t.flatten_all()?.to_vec1()).ok()?;
     Some(Recorded { name: name.to_owned(), values, stride })
+}
+
+/// What the header of the file says of it: JSON under the same keys as in a manifest.
+fn header_entries(header: &HashMap<String, String>) -> Value {
+    let entry = |key: &str| {
+        let value = serde_json::from_str(header.get(key)?).ok()?;
+        Some((key.to_owned(), value))
+    };
+    Value::Object(["preprocess", "infer_flags", "views"].into_iter().filter_map(entry).collect())
 }
 
 /// What the manifest beside the file says of it.

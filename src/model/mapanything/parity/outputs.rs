@@ -5,12 +5,8 @@ use crate::model::mapanything::outputs::ViewOutput;
 use crate::model::mapanything::postprocess::MaskOptions;
 use crate::raster::Raster;
 
-/// Mean and deviation of colours, by which they are normalised.
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const STD: [f32; 3] = [0.229, 0.224, 0.225];
-
 /// Returns the numbers of the output `name`, or `None` where there is no such output. `colors` are
-/// the view's normalised colours in three planes.
+/// the view's colours from 0 to 1, three for each pixel.
 pub fn output(view: &ViewOutput, colors: &[f32], name: &str) -> Option<Result<Vec<f32>>> {
     if let Some(options) = mask_options(name) {
         return Some(view.final_mask(&options).map(|mask| flags(&mask)));
@@ -38,7 +34,7 @@ pub fn output(view: &ViewOutput, colors: &[f32], name: &str) -> Option<Result<Ve
         "intrinsics" => {
             [k.fx, 0.0, k.cx, 0.0, k.fy, k.cy, 0.0, 0.0, 1.0].map(|value| value as f32).to_vec()
         }
-        "img_no_norm" => plain_colors(colors),
+        "img_no_norm" => colors.to_vec(),
         _ => return None,
     };
     Some(Ok(values))
@@ -59,12 +55,4 @@ fn mask_options(name: &str) -> Option<MaskOptions> {
 
 fn flags(mask: &Raster<bool>) -> Vec<f32> {
     mask.values().iter().map(|&kept| f32::from(u8::from(kept))).collect()
-}
-
-/// Colours from 0 to 1, three numbers for each pixel.
-fn plain_colors(colors: &[f32]) -> Vec<f32> {
-    let pixels = colors.len() / 3;
-    let plain =
-        |pixel: usize, c: usize| (colors[c * pixels + pixel] * STD[c] + MEAN[c]).clamp(0.0, 1.0);
-    (0..pixels).flat_map(|pixel| [0, 1, 2].map(|c| plain(pixel, c))).collect()
 }

@@ -13,8 +13,10 @@ use crate::raster::Raster;
 pub use filter::{Filter, resize};
 pub use target::{PATCH_SIZE, Size, TargetSize};
 
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const STD: [f32; 3] = [0.229, 0.224, 0.225];
+/// Mean of each colour by which images are normalised.
+pub(super) const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// Standard deviation of each colour by which images are normalised.
+pub(super) const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// How one view gets from its own size to that of the network: resized, then cropped.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,7 +55,8 @@ impl Fitting {
     /// # Errors
     /// [`Error::ShapeMismatch`] for an image of another size than the one that this was made for.
     pub fn image(&self, image: &RgbImage) -> Result<RgbImage> {
-        self.check("size of an image", (image.width() as usize, image.height() as usize))?;
+        let size = (image.width() as usize, image.height() as usize);
+        same("size of an image", self.original, size)?;
         let resized = resize(image, self.resized, Filter::for_scale(self.scale));
         let [left, top, width, height] =
             [self.left, self.top, self.target.0, self.target.1].map(|side| side as u32);
@@ -65,7 +68,7 @@ impl Fitting {
     /// # Errors
     /// As [`Fitting::image`].
     pub fn depth(&self, depth: &Raster<f32>) -> Result<Raster<f32>> {
-        self.check("size of a depth image", (depth.width(), depth.height()))?;
+        same("size of a depth image", self.original, (depth.width(), depth.height()))?;
         let columns = nearest(self.original.0, self.resized.0);
         let rows = nearest(self.original.1, self.resized.1);
         Ok(Raster::from_fn(self.target.0, self.target.1, |x, y| {
@@ -93,24 +96,42 @@ impl Fitting {
     /// Returns the intrinsics of the original view from those of the resized and cropped one: the
     /// inverse of [`Fitting::intrinsics`], without its rounding.
     pub fn original_intrinsics(&self, k: &Intrinsics) -> Intrinsics {
-        let center = |c: f64, side: usize, resized: usize, cut: usize| {
-            let margin = 0.5 * (side as f64 * self.scale - resized as f64);
-            (c + cut as f64 + 0.5 + margin) / self.scale - 0.5
-        };
-        Intrinsics {
-            fx: k.fx / self.scale,
-            fy: k.fy / self.scale,
-            cx: center(k.cx, self.original.0, self.resized.0, self.left),
-            cy: center(k.cy, self.original.1, self.resized.1, self.top),
-        }
+        let [cx, cy] = self.original_pixel([k.cx, k.cy]);
+        Intrinsics { fx: k.fx / self.scale, fy: k.fy / self.scale, cx, cy }
     }
 
-    fn check(&self, what: &'static str, found: Size) -> Result<()> {
-        if found == self.original {
-            return Ok(());
-        }
-        let text = |(width, height): Size| format!("{width}x{height}");
-        Err(Error::ShapeMismatch { what, expected: text(self.original), found: text(found) })
+    /// Returns the place in the original image of a place in the resized and cropped one.
+    pub fn original_pixel(&self, pixel: [f64; 2]) -> [f64; 2] {
+        let [x, y] = self.shifts();
+        [(pixel[0] + x) / self.scale - 0.5, (pixel[1] + y) / self.scale - 0.5]
+    }
+
+    /// Returns `values` at the size of the original image, each pixel with the value of the nearest;
+    /// the default value where the original was cropped.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for values that are not of the size of what comes out.
+    pub fn original_values<T: Copy + Default>(&self, values: &Raster<T>) -> Result<Raster<T>> {
+        same("size of a result", self.target, (values.width(), values.height()))?;
+        let [across, down] = self.shifts();
+        let nearest =
+            |pixel: usize, shift: f64| ((pixel as f64 + 0.5) * self.scale - shift).round() as i64;
+        let columns: Vec<i64> = (0..self.original.0).map(|x| nearest(x, across)).collect();
+        Ok(Raster::from_fn(self.original.0, self.original.1, |x, y| {
+            values.get(columns[x], nearest(y, down)).unwrap_or_default()
+        }))
+    }
+
+    /// What is added to a pixel of the result to get its distance from the corner of the enlarged
+    /// original, for columns and rows.
+    fn shifts(&self) -> [f64; 2] {
+        let shift = |side: usize, resized: usize, cut: usize| {
+            cut as f64 + 0.5 + 0.5 * (side as f64 * self.scale - resized as f64)
+        };
+        [
+            shift(self.original.0, self.resized.0, self.left),
+            shift(self.original.1, self.resized.1, self.top),
+        ]
     }
 }
 
@@ -135,4 +156,12 @@ fn nearest(from: usize, to: usize) -> impl Fn(usize) -> usize {
 
 fn single(value: f64) -> f64 {
     f64::from(value as f32)
+}
+
+fn same(what: &'static str, expected: Size, found: Size) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    let text = |(width, height): Size| format!("{width}x{height}");
+    Err(Error::ShapeMismatch { what, expected: text(expected), found: text(found) })
 }

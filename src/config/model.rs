@@ -1,0 +1,56 @@
+//! Where geometry comes from.
+
+/// Where geometry comes from.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Name of the back end: sensor-depth (the camera's own depth) or mapanything.
+    pub name: String,
+    /// Weights of a feed-forward model: a folder, or a name from 'recon weights list'; empty for
+    /// the one whose licence allows commercial use.
+    pub weights: String,
+    /// Where a feed-forward model computes: cpu, cuda (the first NVIDIA GPU) or cuda:NUMBER.
+    pub device: String,
+    /// How a feed-forward model computes with its matrices; all else is in f32.
+    pub dtype: DtypeChoice,
+    /// Longest side of the images that a feed-forward model sees, pixels; a multiple of 14. The
+    /// released models have learned with 518; less is faster.
+    #[schemars(range(min = 56, max = 2044))]
+    pub resolution_px: u32,
+    /// Most views that a feed-forward model is given at once.
+    #[schemars(range(min = 1, max = 256))]
+    pub max_views: usize,
+    /// Whether relative rotations are given to the model with w >= 0. The sign of a quaternion
+    /// means nothing, but a network sees it; with false it is left to chance, as in the reference.
+    pub standardize_rotations: bool,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            name: "sensor-depth".to_owned(),
+            weights: String::new(),
+            device: "cpu".to_owned(),
+            dtype: DtypeChoice::Auto,
+            resolution_px: 518,
+            max_views: 8,
+            standardize_rotations: true,
+        }
+    }
+}
+
+/// The type of a model's matrices.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum DtypeChoice {
+    /// f32 on the CPU, bf16 on a GPU.
+    Auto,
+    /// Single precision.
+    F32,
+    /// Half precision with the range of single precision.
+    Bf16,
+    /// IEEE half precision.
+    F16,
+}

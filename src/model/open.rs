@@ -1,0 +1,103 @@
+//! From the configuration to the back end that it names.
+
+use candle_core::{DType, Device};
+
+use super::SensorDepth;
+use super::mapanything::architecture::PATCH_PX;
+use super::mapanything::preprocess::TargetSize;
+use super::mapanything::{
+    BackendOptions, InferOptions, LoadOptions, MapAnything, MapAnythingBackend,
+};
+use super::weights::{Cache, environment, locate};
+use crate::config::{Config, DtypeChoice, ModelConfig};
+use crate::error::{Error, Result};
+use crate::inference::ReconstructionModel;
+
+/// Names of all back ends.
+pub const BACK_ENDS: [&str; 2] = ["sensor-depth", "mapanything"];
+
+/// The longest side that the released models have learned with.
+const TRAINED_PX: usize = 518;
+
+/// Returns once the name of the back end is known to be one.
+///
+/// # Errors
+/// [`Error::InvalidConfig`] with all that there are.
+pub fn check_name(config: &ModelConfig) -> Result<()> {
+    if BACK_ENDS.contains(&config.name.as_str()) { Ok(()) } else { Err(unknown(&config.name)) }
+}
+
+/// Returns the back end that the configuration names, ready for use.
+///
+/// # Errors
+/// For an unknown name, for weights that are not there or do not fit, for a device that is not
+/// there; each with the remedy.
+pub fn open(config: &Config) -> Result<Box<dyn ReconstructionModel>> {
+    match config.model.name.as_str() {
+        "sensor-depth" => Ok(Box::new(SensorDepth::new(config.sensor.clone()))),
+        "mapanything" => Ok(Box::new(map_anything(&config.model)?)),
+        other => Err(unknown(other)),
+    }
+}
+
+fn map_anything(config: &ModelConfig) -> Result<MapAnythingBackend> {
+    let target = target_size(config.resolution_px)?;
+    let model = open_map_anything(config)?;
+    let infer = InferOptions {
+        standardize_quaternion: config.standardize_rotations,
+        ..InferOptions::default()
+    };
+    let options =
+        BackendOptions { max_views: config.max_views, target, infer, ..BackendOptions::default() };
+    Ok(MapAnythingBackend::new(model, options))
+}
+
+/// Returns the network of MapAnything on the device and with the weights that the configuration
+/// names.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_map_anything(config: &ModelConfig) -> Result<MapAnything> {
+    let device = device(&config.device)?;
+    let weights = locate(&config.weights, &Cache::from_vars(&environment))?;
+    let dtype = dtype(config.dtype, &device);
+    MapAnything::open(&weights, &LoadOptions { device, dtype, ..LoadOptions::default() })
+}
+
+/// The size of images: one of the table that the released models have learned with, or any other.
+fn target_size(resolution_px: u32) -> Result<TargetSize> {
+    let (side, patch) = (resolution_px as usize, PATCH_PX);
+    if side == TRAINED_PX {
+        return Ok(TargetSize::Mapping518);
+    }
+    if side.is_multiple_of(patch) {
+        return Ok(TargetSize::LongestSide(side));
+    }
+    let below = side / patch * patch;
+    let reason = format!("{side} is no multiple of {patch}: take {below} or {}", below + patch);
+    Err(Error::config("model.resolution_px", reason))
+}
+
+fn device(name: &str) -> Result<Device> {
+    match name {
+        "cpu" => Ok(Device::Cpu),
+        other => {
+            let reason = format!("there is no device '{other}'; accepted: cpu");
+            Err(Error::config("model.device", reason))
+        }
+    }
+}
+
+fn dtype(choice: DtypeChoice, device: &Device) -> DType {
+    match choice {
+        DtypeChoice::Auto if device.is_cuda() => DType::BF16,
+        DtypeChoice::Auto | DtypeChoice::F32 => DType::F32,
+        DtypeChoice::Bf16 => DType::BF16,
+        DtypeChoice::F16 => DType::F16,
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    let available = BACK_ENDS.join(", ");
+    Error::config("model.name", format!("there is no model '{name}'; available: {available}"))
+}
