@@ -99,6 +99,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         comparison.limit = comparison.limit.map(|limit| limit * arguments.tolerance);
     }
     print(&comparisons);
+    name_the_rest(&case, &comparisons);
     let broken = comparisons.iter().filter(|c| !c.holds()).count();
     summarise(&comparisons, broken);
     anyhow::ensure!(!comparisons.is_empty(), "the case holds no result to compare with");
@@ -126,6 +127,17 @@ fn print(comparisons: &[Comparison]) {
         let limit = c.limit.map_or("-".to_owned(), |limit| format!("{limit:.2e}"));
         let verdict = if c.holds() { "" } else { "  BROKEN" };
         println!("{:width$}  {:>10.2e}  {limit:>10}{verdict}", c.name, c.error);
+    }
+}
+
+/// Results without a counterpart: what the reference computes for inputs that are absent, and what
+/// is not known here.
+fn name_the_rest(case: &Case, comparisons: &[Comparison]) {
+    let results = case.results();
+    let is_rest = |name: &&str| !comparisons.iter().any(|c| c.name == *name);
+    let rest: Vec<&str> = results.iter().map(|r| r.name.as_str()).filter(is_rest).collect();
+    if !rest.is_empty() {
+        println!("not compared: {}", rest.join(", "));
     }
 }
 

@@ -1,7 +1,8 @@
 //! Point clouds and cameras as binary glTF 2.0.
 //!
 //! Each view is a node with its points, and a camera where it is known. Colours are linear, as glTF
-//! wants vertex colours, in 16 bits so that dark ones keep their shades. A root node turns our
+//! wants vertex colours, as floats so that dark ones keep their shades (and because trimesh reads 16
+//! bits as 8). A root node turns our
 //! frame (y down, z forward) into glTF's (y up, z back), so that viewers show it upright.
 
 use std::io::{self, Write};
@@ -20,14 +21,13 @@ const JSON_CHUNK: u32 = u32::from_le_bytes(*b"JSON");
 const BINARY_CHUNK: u32 = u32::from_le_bytes(*b"BIN\0");
 /// glTF's numbers for what it is given.
 const FLOAT: u32 = 5126;
-const UNSIGNED_SHORT: u32 = 5123;
 const ARRAY_BUFFER: u32 = 34962;
 const POINTS: u32 = 0;
 /// Half a turn about x, as quaternion x, y, z, w: between y down, z forward and y up, z back.
 const FLIP: [f64; 4] = [1.0, 0.0, 0.0, 0.0];
 /// Bytes of a position and of a colour.
 const POSITION_BYTES: usize = 12;
-const COLOR_BYTES: usize = 8;
+const COLOR_BYTES: usize = 12;
 /// Where the camera's view begins, in metres; it has no end.
 const NEAR_M: f64 = 0.01;
 
@@ -42,6 +42,15 @@ pub struct PlacedCamera {
     pub size: (u32, u32),
 }
 
+impl PlacedCamera {
+    fn is_finite(&self) -> bool {
+        let (k, pose) = (&self.intrinsics, &self.world_from_camera);
+        let focal = [k.fx, k.fy].iter().all(|focal| focal.is_normal());
+        let place = pose.translation.vector.iter().chain(pose.rotation.coords.iter());
+        focal && place.copied().all(f64::is_finite)
+    }
+}
+
 /// The points of one view, with a name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ViewPoints {
@@ -49,7 +58,7 @@ pub struct ViewPoints {
     pub name: String,
     /// The points, in the world, with colours or all without.
     pub cloud: PointCloud,
-    /// The camera, where it is to be shown.
+    /// The camera, where it is to be shown; one that is not finite is left out.
     pub camera: Option<PlacedCamera>,
 }
 
@@ -121,7 +130,7 @@ impl Document {
         if !view.cloud.is_empty() {
             node["mesh"] = self.add_points(view).into();
         }
-        if let Some(camera) = &view.camera {
+        if let Some(camera) = view.camera.as_ref().filter(|camera| camera.is_finite()) {
             node["children"] = json!([self.add_camera(&view.name, camera)]);
         }
         push(&mut self.nodes, node)
@@ -141,8 +150,7 @@ impl Document {
         if !view.cloud.colors.is_empty() {
             let colors = self.add_bytes(count * COLOR_BYTES);
             let colors = json!({
-                "bufferView": colors, "componentType": UNSIGNED_SHORT, "count": count,
-                "type": "VEC4", "normalized": true,
+                "bufferView": colors, "componentType": FLOAT, "count": count, "type": "VEC3",
             });
             attributes["COLOR_0"] = push(&mut self.accessors, colors).into();
         }
@@ -224,19 +232,16 @@ fn write_points(file: &mut dyn Write, cloud: &PointCloud) -> io::Result<()> {
     for coordinate in cloud.points.iter().flat_map(|point| point.iter()) {
         file.write_all(&coordinate.to_le_bytes())?;
     }
-    let linear: Vec<u16> = (0..=u8::MAX).map(linear).collect();
-    for color in &cloud.colors {
-        let [r, g, b] = color.map(|value| linear[usize::from(value)]);
-        [r, g, b, u16::MAX].iter().try_for_each(|value| file.write_all(&value.to_le_bytes()))?;
-    }
-    Ok(())
+    let linear: Vec<f32> = (0..=u8::MAX).map(linear).collect();
+    let mut values = cloud.colors.iter().flatten().map(|&value| linear[usize::from(value)]);
+    values.try_for_each(|value| file.write_all(&value.to_le_bytes()))
 }
 
-/// The amount of light of a value of an image, of 65535 (IEC 61966-2-1).
-fn linear(value: u8) -> u16 {
+/// The amount of light of a value of an image, 0 to 1 (IEC 61966-2-1).
+fn linear(value: u8) -> f32 {
     let value = f64::from(value) / 255.0;
     let light = if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) };
-    (light * f64::from(u16::MAX)).round() as u16
+    light as f32
 }
 
 fn put(file: &mut dyn Write, words: &[u32]) -> io::Result<()> {

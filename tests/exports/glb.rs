@@ -64,12 +64,21 @@ fn points_and_colours_come_back() {
     assert_eq!(positions["min"], serde_json::json!([-0.5, 0.25, -2.0]));
     assert_eq!(positions["max"], serde_json::json!([1.0, 7.0, 9.0]));
     let (colors, mut bytes) = accessor(&json, &buffer, &primitive["attributes"]["COLOR_0"]);
-    assert_eq!((&colors["type"], &colors["normalized"]), (&"VEC4".into(), &true.into()));
-    // Half of the values is a fifth of the light: 0.2158605.
-    let first = [bytes.u16(), bytes.u16(), bytes.u16(), bytes.u16()];
-    assert_eq!(first, [65535, 0, (0.215_860_5_f64 * 65535.0).round() as u16, 65535]);
-    assert_eq!(bytes.u16(), 20);
+    assert_eq!((&colors["type"], &colors["componentType"]), (&"VEC3".into(), &5126.into()));
+    // Half of the values is a fifth of the light.
+    assert_eq!([bytes.f32(), bytes.f32()], [1.0, 0.0]);
+    assert!((bytes.f32() - 0.215_860_5).abs() < 1e-6);
+    assert!((bytes.f32() - 1.0 / 255.0 / 12.92).abs() < 1e-9);
     assert!(json["meshes"][1]["primitives"][0]["attributes"].get("COLOR_0").is_none());
+}
+
+#[test]
+fn a_camera_that_sees_nothing_is_left_out() {
+    let intrinsics = Intrinsics { fx: f64::NAN, fy: 50.0, cx: 99.5, cy: 49.5 };
+    let world_from_camera = Isometry3::identity();
+    let camera = PlacedCamera { world_from_camera, intrinsics, size: (200, 100) };
+    let (json, _) = read_back(&[ViewPoints { camera: Some(camera), ..view("a", &[], &[]) }]);
+    assert!(json.get("cameras").is_none() && !json.to_string().contains("null"), "{json}");
 }
 
 /// What a node does with points: rotation, then translation.

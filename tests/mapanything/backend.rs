@@ -145,6 +145,25 @@ fn descriptors_are_of_length_one_and_tell_images_apart() {
     }
 }
 
+/// Each would tell the network of a scene of 1e-8 metres.
+#[test]
+fn a_pose_without_baseline_and_depth_without_pixels_are_left_out() {
+    let camera = camera(Distortion::None);
+    let plain = Frame { depth: None, ..frame(0, Some(camera)) };
+    let empty = Raster::filled(WIDTH as usize, HEIGHT as usize, 0.0);
+    let blind = Frame { depth: Some(Arc::new(DepthImage::new(empty))), ..plain.clone() };
+    let mut backend = backend("v11");
+    let mut depth_m = |frame: &Frame, pose: Option<Se3>| {
+        let views = [View { frame, world_from_camera: pose }];
+        let prediction = backend.infer(&views).unwrap();
+        prediction.views[0].pointmap.point(44, 31).unwrap().z
+    };
+    let expected_m = depth_m(&plain, None);
+    for (frame, pose) in [(&plain, Some(Se3::identity())), (&blind, None)] {
+        assert!((depth_m(frame, pose) - expected_m).abs() <= 0.0);
+    }
+}
+
 /// Random weights see no camera; what they see is an error in words, or a camera of the frame.
 #[test]
 fn without_calibration_the_camera_is_estimated_or_refused() {

@@ -161,10 +161,9 @@ fn parts_listed_in_an_index_are_one_model() {
 fn weights_in_sixteen_bits_give_nearly_the_same_depth() {
     for (dtype, limit) in [(DType::F16, 5e-3), (DType::BF16, 4e-2)] {
         for version in VERSIONS {
-            let mut tensors = tensors(version);
-            for tensor in tensors.values_mut() {
-                *tensor = tensor.to_dtype(dtype).unwrap();
-            }
+            let as_dtype =
+                |(name, tensor): (String, Tensor)| (name, tensor.to_dtype(dtype).unwrap());
+            let tensors = tensors(version).into_iter().map(as_dtype).collect();
             let found = outputs(&open(saved(version, &tensors).path()).unwrap(), version);
             let difference = depth_difference(&found, &outputs(&model(version), version));
             assert!(difference > 0.0 && difference < limit, "{dtype:?} {version}: {difference}");

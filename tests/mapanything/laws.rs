@@ -170,11 +170,13 @@ fn one_hundred_views_are_no_special_case() {
     assert!(found.iter().all(|view| view.depth_z.values().iter().all(|z| z.is_finite())));
 }
 
+type Change<'a> = &'a dyn Fn(&mut Vec<ViewInput>);
+
 #[test]
 fn views_that_do_not_fit_are_refused() {
     let model = model("v1");
     let good = views("v1", "everything_4v");
-    let refusal = |change: &dyn Fn(&mut Vec<ViewInput>)| {
+    let refusal = |change: Change<'_>| {
         let mut views = good.clone();
         change(&mut views);
         model.infer(&views, &unmasked()).unwrap_err().to_string()
@@ -183,7 +185,7 @@ fn views_that_do_not_fit_are_refused() {
         rotation: Quaternion::new(1.0, 0.0, 0.0, 0.0),
         translation: Vector3::zeros(),
     };
-    let cases: [(&str, &dyn Fn(&mut Vec<ViewInput>)); 6] = [
+    let cases: [(&str, Change<'_>); 6] = [
         ("there is no view", &|views| views.clear()),
         ("expected multiples of 14", &|views| {
             *views = vec![ViewInput::from_colors((56, 40), vec![0.0; 3 * 56 * 40])];

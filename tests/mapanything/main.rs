@@ -5,6 +5,7 @@
 //! (`RECON_SHARED`, or `../shared`), the whole records are used, too.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+#![allow(clippy::print_stdout, reason = "what is skipped is said")]
 
 mod backend;
 mod cases;

@@ -6,6 +6,8 @@
 //! reference, then the times of both released architectures with random weights. Ends with status 1
 //! where a limit is broken.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program")]
+
 mod chip;
 mod kernels;
 mod parity;

@@ -257,7 +257,7 @@ impl Found<'_> {
         let is_release = width == release.width;
         let depth = said.depth.or_else(|| is_release.then_some(release.depth));
         let heads = said.heads.unwrap_or(width / 64);
-        if heads == 0 || width % heads != 0 {
+        if heads == 0 || !width.is_multiple_of(heads) {
             return Err(format!(
                 "'{blocks}' has width {width}, from which the number of attention heads cannot be \
                  told; it belongs into config.json"

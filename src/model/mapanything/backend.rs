@@ -20,6 +20,9 @@ use crate::geometry::Camera;
 use crate::inference::{Prediction, ReconstructionModel, View, ViewGeometry};
 use crate::raster::Raster;
 
+/// Cameras nearer to each other than this are in one place.
+const MIN_BASELINE_M: f64 = 1e-3;
+
 /// How windows are looked at.
 #[derive(Debug, Clone)]
 pub struct BackendOptions {
@@ -90,9 +93,7 @@ impl MapAnythingBackend {
     fn prepare<'a>(&self, views: &[View<'a>]) -> Result<Vec<Prepared<'a>>> {
         let sizes: Vec<Size> = views.iter().map(|view| image_size(view.frame)).collect();
         let target = self.options.target.choose(&sizes)?;
-        // Without the first pose the others say nothing.
-        let has_reference = views.first().is_some_and(|view| view.world_from_camera.is_some());
-        let use_poses = self.options.use_poses && has_reference;
+        let use_poses = self.options.use_poses && has_baseline(views);
         views.iter().map(|view| self.prepare_view(view, target, use_poses)).collect()
     }
 
@@ -112,7 +113,8 @@ impl MapAnythingBackend {
             if let Some(depth) = frame.depth.as_ref().filter(|_| self.options.use_depth) {
                 let mut depth = fitting.depth(depth.raster())?;
                 apply_mask(&mut depth, &is_seen);
-                input.depth_z = Some(depth);
+                // The mean of no depth at all would be taken for that of a tiny scene.
+                input.depth_z = Some(depth).filter(|d| d.values().iter().any(|&z| z > 0.0));
             }
         }
         input.world_from_camera =
@@ -193,6 +195,14 @@ fn geometry(views: &[Prepared<'_>], outputs: &[ViewOutput]) -> Result<Vec<ViewGe
         })
     };
     views.iter().zip(outputs).map(of_view).collect()
+}
+
+/// Whether the poses say how far apart views are, from the first. Without that the network would
+/// be told of a tiny scene.
+fn has_baseline(views: &[View<'_>]) -> bool {
+    let position = |view: &View<'_>| view.world_from_camera.map(|pose| pose.translation.vector);
+    let Some(first) = views.first().and_then(position) else { return false };
+    views.iter().filter_map(position).any(|other| (other - first).norm() > MIN_BASELINE_M)
 }
 
 /// The camera of the frame, by the rays that the network sees.

@@ -118,9 +118,12 @@ impl InfoSharing {
             (self.projected(&x)?, self.projected(&views.scale_token.reshape((1, 1, width))?)?);
         let (_, tokens, width) = x.dims3()?;
         let reference = x.narrow(0, 0, 1)?.broadcast_add(&self.view_pos_table)?;
-        let others = x.narrow(0, 1, n - 1)?.reshape((1, (n - 1) * tokens, width))?;
-        let x = Tensor::cat(&[&reference, &others, &scale_token], 1)?;
-        Ok((x, Layout { views: n, tokens, h, w }))
+        let mut parts = vec![reference];
+        if n > 1 {
+            parts.push(x.narrow(0, 1, n - 1)?.reshape((1, (n - 1) * tokens, width))?);
+        }
+        parts.push(scale_token);
+        Ok((Tensor::cat(&parts, 1)?, Layout { views: n, tokens, h, w }))
     }
 
     fn projected(&self, x: &Tensor) -> Result<Tensor> {

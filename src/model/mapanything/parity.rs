@@ -30,7 +30,9 @@ use rules::Judge;
 pub fn compare(model: &MapAnything, case: &Case, limits: Limits) -> Result<Vec<Comparison>> {
     let views = case.views()?;
     let options = InferOptions { ignored: case.ignored(), mask: None, ..InferOptions::default() };
-    let taps = Taps::on();
+    let results = case.results();
+    let wanted = results.iter().filter_map(|recorded| recorded.name.strip_prefix("mid."));
+    let taps = Taps::on(wanted.map(ToOwned::to_owned));
     let raw = model.infer_raw(&views, &options, &taps)?;
     let ours = Ours {
         outputs: view_outputs(&raw).map_err(|error| unreadable(&error))?,
@@ -38,7 +40,7 @@ pub fn compare(model: &MapAnything, case: &Case, limits: Limits) -> Result<Vec<C
         colors: views.iter().map(ViewInput::plain_colors).collect(),
     };
     let judge = Judge::new(limits, &ours.outputs);
-    case.results().iter().filter_map(|recorded| ours.comparison(recorded, &judge)).collect()
+    results.iter().filter_map(|recorded| ours.comparison(recorded, &judge)).collect()
 }
 
 /// All that we computed for a case.

@@ -1,5 +1,6 @@
 //! Which files are meant.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -79,12 +80,35 @@ fn in_folder(folder: &Path, endings: &[&str], remedy: &'static str) -> Result<Ve
             files.push(path);
         }
     }
-    files.sort();
+    files.sort_by(|a, b| natural_order(a, b));
     if files.is_empty() {
         let problem = format!("there is no {} file in it", endings.join(" or "));
         return Err(Error::input(folder, problem, remedy));
     }
     Ok(files)
+}
+
+/// The order of names in which 2 comes before 10; else that of their letters.
+fn natural_order(a: &Path, b: &Path) -> Ordering {
+    let parts = |path: &Path| {
+        let name = path.to_string_lossy().into_owned();
+        let mut parts: Vec<(String, String)> = vec![Default::default()];
+        for letter in name.chars() {
+            let last = parts.len() - 1;
+            match (letter.is_ascii_digit(), parts[last].1.is_empty()) {
+                (true, _) => parts[last].1.push(letter),
+                (false, true) => parts[last].0.push(letter),
+                (false, false) => parts.push((letter.into(), String::new())),
+            }
+        }
+        // Numbers of one length are in the order of their digits, longer ones are larger.
+        let number = |digits: &str| {
+            let value = digits.trim_start_matches('0');
+            (value.len(), value.to_owned(), digits.to_owned())
+        };
+        parts.iter().map(|(text, digits)| (text.clone(), number(digits))).collect::<Vec<_>>()
+    };
+    parts(a).cmp(&parts(b))
 }
 
 /// Returns the name of each image relative to the folder that holds them all, with `/`.
@@ -134,6 +158,17 @@ mod tests {
         for (images, expected) in cases {
             assert_eq!(relative_names(&paths(images)), expected);
         }
+    }
+
+    #[test]
+    fn numbers_in_names_count() {
+        let mut names = paths(&["a/i10.png", "a/i2.png", "a/i03.png", "a/b.png", "a/i2b1.png"]);
+        names.sort_by(|a, b| natural_order(a, b));
+        let expected = ["a/b.png", "a/i2.png", "a/i2b1.png", "a/i03.png", "a/i10.png"];
+        assert_eq!(names, paths(&expected));
+        let mut times = paths(&["10.966667.jpg", "1.966667.jpg", "1.000000.jpg"]);
+        times.sort_by(|a, b| natural_order(a, b));
+        assert_eq!(times, paths(&["1.000000.jpg", "1.966667.jpg", "10.966667.jpg"]));
     }
 
     #[test]

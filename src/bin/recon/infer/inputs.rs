@@ -80,14 +80,7 @@ impl Inputs {
 
     /// Returns the views as the model takes them.
     pub fn source_views(&self) -> Vec<SourceView<'_>> {
-        let source = |view: &'_ Input| SourceView {
-            calibration: view.intrinsics.map(Calibration::Intrinsics),
-            world_from_camera: view.world_from_camera.as_ref().map(PosePrior::from_se3),
-            is_metric_scale: self.is_metric,
-            ..SourceView::new(&view.image)
-        };
-        let with_depth = |view| SourceView { depth_z: Input::depth(view), ..source(view) };
-        self.views.iter().map(with_depth).collect()
+        self.views.iter().map(|view| view.source(self.is_metric)).collect()
     }
 
     /// Returns where results are placed: the first image's pose where it is known in metres, else
@@ -104,8 +97,14 @@ impl Inputs {
 }
 
 impl Input {
-    fn depth(&self) -> Option<&Raster<f32>> {
-        self.depth.as_ref()
+    fn source(&self, is_metric_scale: bool) -> SourceView<'_> {
+        SourceView {
+            calibration: self.intrinsics.map(Calibration::Intrinsics),
+            depth_z: self.depth.as_ref(),
+            world_from_camera: self.world_from_camera.as_ref().map(PosePrior::from_se3),
+            is_metric_scale,
+            ..SourceView::new(&self.image)
+        }
     }
 
     /// Returns what was known of the image.

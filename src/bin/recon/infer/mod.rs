@@ -16,12 +16,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use recon_node::config::ModelConfig;
 use recon_node::error::{Error, Result};
 use recon_node::export::{ColmapFormat, create_folder};
-use recon_node::model::map_anything_files;
 use recon_node::model::mapanything::postprocess::{
     AgreementThresholds, EdgeThresholds, MaskOptions,
 };
 use recon_node::model::mapanything::preprocess::TargetSize;
-use recon_node::model::mapanything::{InferOptions, MapAnything, fit_views};
+use recon_node::model::mapanything::{InferOptions, fit_views};
+use recon_node::model::open_map_anything;
 
 use self::figures::{Figures, Seconds};
 use self::inputs::Inputs;

@@ -153,8 +153,9 @@ fn largest(pairs: &[(f64, f64)], error: &dyn Fn(f64, f64) -> f64) -> f64 {
 
 /// The share of values that are further apart than rounding.
 fn share(pairs: &[(f64, f64)]) -> f64 {
-    let differs = |&&(ours, theirs): &&(f64, f64)| !((ours - theirs).abs() < 1e-3);
-    pairs.iter().filter(differs).count() as f64 / pairs.len().max(1) as f64
+    let is_same = |&&(ours, theirs): &&(f64, f64)| (ours - theirs).abs() < 1e-3;
+    let same = pairs.iter().filter(is_same).count();
+    (pairs.len() - same) as f64 / pairs.len().max(1) as f64
 }
 
 fn reduced(name: &str, pairs: &[(f64, f64)]) -> Comparison {
