@@ -1,5 +1,7 @@
 //! Times the network of MapAnything on random weights; `benches/compare_pytorch.py` drives it.
 
+#![allow(clippy::print_stdout)]
+
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -135,11 +137,8 @@ fn serve(bench: &Bench) -> anyhow::Result<()> {
             }
             Some(("save", file)) => {
                 let (output, _) = bench.run()?;
-                let tensors = [
-                    ("dense", output.dense),
-                    ("pose", output.pose),
-                    ("scale", output.scale),
-                ];
+                let tensors =
+                    [("dense", output.dense), ("pose", output.pose), ("scale", output.scale)];
                 let tensors: HashMap<_, _> = tensors.into_iter().collect();
                 candle_core::safetensors::save(&tensors, file)?;
                 writeln!(out, "saved")?;
@@ -156,7 +155,12 @@ fn report(bench: &Bench, rounds: usize) -> anyhow::Result<()> {
         let (_, seconds) = bench.run()?;
         best = std::array::from_fn(|i| best[i].min(seconds[i]));
     }
-    println!("encoder {:.3} s, rest {:.3} s, together {:.3} s", best[0], best[1], best[0] + best[1]);
+    println!(
+        "encoder {:.3} s, rest {:.3} s, together {:.3} s",
+        best[0],
+        best[1],
+        best[0] + best[1]
+    );
     println!("peak memory {:.2} GB", peak_bytes() as f64 / 1e9);
     Ok(())
 }
@@ -178,7 +182,10 @@ fn cached(bench: &Bench, rounds: usize) -> anyhow::Result<()> {
         bench.rest(&EncodedViews::cat(&window)?)?;
         by_cache = by_cache.min(start.elapsed().as_secs_f64());
     }
-    println!("{views} views, all encoded: {anew:.3} s; {} of them kept: {by_cache:.3} s", views - 1);
+    println!(
+        "{views} views, all encoded: {anew:.3} s; {} of them kept: {by_cache:.3} s",
+        views - 1
+    );
     println!("gain {:.2}", anew / by_cache);
     Ok(())
 }
