@@ -1,5 +1,7 @@
 //! Times the network of MapAnything on random weights; `benches/compare_pytorch.py` drives it.
 
+#![allow(clippy::print_stdout)]
+
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{D, DType, Result, Tensor};
 use half::f16;
+use rayon::prelude::*;
 
 use super::cpu::gemm::{Dense, Matrix, Q8_BLOCK};
 use super::host::{self, Host};
@@ -123,8 +124,10 @@ fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 
 /// Scales and numbers of q8_0 blocks: each a half precision scale and 32 signed bytes.
 fn q8_parts(bytes: &[u8]) -> (Vec<f16>, Vec<i8>) {
-    let blocks = bytes.chunks_exact(2 + Q8_BLOCK);
-    let scales = blocks.clone().map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
-    let numbers = blocks.flat_map(|b| b[2..].iter().map(|x| *x as i8)).collect();
-    (scales, numbers)
+    let blocks = bytes.par_chunks_exact(2 + Q8_BLOCK);
+    let mut numbers = vec![0; blocks.len() * Q8_BLOCK];
+    numbers.par_chunks_exact_mut(Q8_BLOCK).zip(blocks.clone()).for_each(|(to, block)| {
+        to.iter_mut().zip(&block[2..]).for_each(|(to, x)| *to = x.cast_signed());
+    });
+    (blocks.map(|block| f16::from_le_bytes([block[0], block[1]])).collect(), numbers)
 }

@@ -8,7 +8,7 @@
 
 use rayon::prelude::*;
 
-use super::gemm::{Operands, Rows, Target, in_place, pack, tile};
+use super::gemm::{Operands, Rows, in_place, pack, tile_into};
 use super::math;
 use super::scratch;
 use super::simd::{Kernel, Level, MAX_LANES, Simd, dispatch_at};
@@ -232,9 +232,7 @@ impl QueryTile<'_> {
                 depth: dim,
             };
             let to = &mut room.scores[first * columns..][..S::TILE_ROWS * columns];
-            let target = Target { start: to.as_mut_ptr(), step: columns, add: false };
-            // SAFETY: `to` has room for the tile.
-            unsafe { tile(s, S::TILE_ROWS, operands, target) };
+            tile_into(s, S::TILE_ROWS, operands, to, (columns, false));
         }
     }
 
@@ -265,10 +263,7 @@ impl QueryTile<'_> {
                     depth: keys,
                 };
                 let to = &mut room.sums[row * width + column..];
-                assert!(to.len() >= (rows - 1) * width + columns);
-                let target = Target { start: to.as_mut_ptr(), step: width, add: true };
-                // SAFETY: `to` has room for the tile.
-                unsafe { tile(s, rows, operands, target) };
+                tile_into(s, rows, operands, to, (width, true));
             }
         }
     }

@@ -14,13 +14,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use self::tile::{Target, tile};
 use super::scratch;
 use super::simd::{Kernel, MAX_LANES, Simd, dispatch_at};
 
 pub use finish::{Finish, Then, in_place, load_at};
 pub use pack::{Dense, Rows, pack};
 pub use panels::{Matrix, Panels, Q8_BLOCK};
-pub use tile::{Operands, Target, tile};
+pub use tile::{Operands, tile_into};
 
 /// Depths that are summed in registers before they go to memory.
 const DEPTH_BLOCK: usize = pack::MAX_DEPTH;
@@ -190,8 +191,7 @@ unsafe fn narrow_tile<S: Simd>(
 ) {
     let mut whole = [0.0; 12 * 2 * MAX_LANES];
     let step = 2 * S::LANES;
-    // SAFETY: `whole` has room for the largest tile.
-    unsafe { tile(s, rows, operands, Target { start: whole.as_mut_ptr(), step, add: false }) };
+    tile_into(s, rows, operands, &mut whole, (step, false));
     for (row, values) in whole.chunks_exact(step).take(rows).enumerate() {
         for (i, value) in values[..columns - column].iter().enumerate() {
             // SAFETY: the caller's promise.

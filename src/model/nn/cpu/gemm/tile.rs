@@ -63,6 +63,20 @@ pub unsafe fn tile<S: Simd>(s: S, rows: usize, operands: Operands<'_>, target: T
     }
 }
 
+/// Writes the tile of `rows` rows to `to`, a row every `step` numbers; adds it where `add` is set.
+#[inline(always)]
+pub fn tile_into<S: Simd>(
+    s: S,
+    rows: usize,
+    operands: Operands<'_>,
+    to: &mut [f32],
+    (step, add): (usize, bool),
+) {
+    assert!(rows == 0 || to.len() >= (rows - 1) * step + 2 * S::LANES);
+    // SAFETY: `to` is ours, and was found long enough.
+    unsafe { tile(s, rows, operands, Target { start: to.as_mut_ptr(), step, add }) };
+}
+
 #[inline(always)]
 unsafe fn fixed<S: Simd, const ROWS: usize>(s: S, operands: Operands<'_>, target: Target) {
     if ROWS > S::TILE_ROWS {
