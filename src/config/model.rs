@@ -9,7 +9,8 @@ pub struct ModelConfig {
     /// Weights of a feed-forward model: a folder, or a name from 'recon weights list'; empty for
     /// the one whose licence allows commercial use.
     pub weights: String,
-    /// Where a feed-forward model computes: cpu, cuda (the first NVIDIA GPU) or cuda:NUMBER.
+    /// Where a feed-forward model computes: cpu, cuda (the first NVIDIA GPU), cuda:NUMBER, or auto for
+    /// a GPU if there is one.
     pub device: String,
     /// How a feed-forward model computes with its matrices; all else is in f32.
     pub dtype: DtypeChoice,

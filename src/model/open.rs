@@ -2,13 +2,13 @@
 
 use candle_core::{DType, Device};
 
-use super::SensorDepth;
 use super::mapanything::architecture::PATCH_PX;
 use super::mapanything::preprocess::TargetSize;
 use super::mapanything::{
     BackendOptions, InferOptions, LoadOptions, MapAnything, MapAnythingBackend,
 };
 use super::weights::{Cache, environment, locate};
+use super::{SensorDepth, nn};
 use crate::config::{Config, DtypeChoice, ModelConfig};
 use crate::error::{Error, Result};
 use crate::inference::ReconstructionModel;
@@ -58,7 +58,7 @@ fn map_anything(config: &ModelConfig) -> Result<MapAnythingBackend> {
 /// # Errors
 /// As [`open`].
 pub fn open_map_anything(config: &ModelConfig) -> Result<MapAnything> {
-    let device = device(&config.device)?;
+    let device = nn::device(&config.device)?.device;
     let weights = locate(&config.weights, &Cache::from_vars(&environment))?;
     let dtype = dtype(config.dtype, &device);
     MapAnything::open(&weights, &LoadOptions { device, dtype, ..LoadOptions::default() })
@@ -76,16 +76,6 @@ fn target_size(resolution_px: u32) -> Result<TargetSize> {
     let below = side / patch * patch;
     let reason = format!("{side} is no multiple of {patch}: take {below} or {}", below + patch);
     Err(Error::config("model.resolution_px", reason))
-}
-
-fn device(name: &str) -> Result<Device> {
-    match name {
-        "cpu" => Ok(Device::Cpu),
-        other => {
-            let reason = format!("there is no device '{other}'; accepted: cpu");
-            Err(Error::config("model.device", reason))
-        }
-    }
 }
 
 fn dtype(choice: DtypeChoice, device: &Device) -> DType {

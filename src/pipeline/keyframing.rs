@@ -141,7 +141,7 @@ impl Pipeline {
         if pointmap.valid_frac() < MIN_VALID_FRAC {
             return Err(Error::MissingInput {
                 model: self.model.name(),
-                missing: "geometry in more than a few pixels of a frame",
+                missing: "depth in more than a few pixels of a frame",
                 remedy: "look at the images, the depth images and sensor.max_range_m",
             });
         }

@@ -38,7 +38,7 @@ pub struct SessionArgs {
     /// Weights of a feed-forward model: a folder, or a name from 'recon weights list'
     #[arg(long, value_name = "DIR")]
     weights: Option<String>,
-    /// Where a feed-forward model computes: cpu or cuda
+    /// Where a feed-forward model computes: cpu, cuda, cuda:NUMBER or auto
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     /// How it computes: auto, f32, bf16 or f16

@@ -92,6 +92,8 @@ impl Hub {
 
     /// Returns the address of a file; of their folder for an empty name.
     pub fn url(&self, repository: &str, revision: &str, file: &str) -> String {
+        // The slashes of a revision such as refs/pr/1 are no folders.
+        let revision = revision.replace('/', "%2F");
         format!("{}/{repository}/resolve/{revision}/{file}", self.endpoint)
     }
 

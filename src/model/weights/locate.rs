@@ -31,7 +31,7 @@ pub fn locate(named: &str, cache: &Cache) -> Result<PathBuf> {
         None if folder.is_dir() => Err(Error::input(
             folder,
             "no weights are in this folder",
-            "it needs config.json, and model.safetensors or model.gguf beside it",
+            "it needs model.safetensors or model.gguf, and config.json beside it",
         )),
         None => Err(Error::input(
             folder,

@@ -50,28 +50,24 @@ pub fn quantize(
     out: &Path,
     progress: &mut dyn FnMut(f64),
 ) -> Result<Quantized> {
+    let [from, to] = [folder, out].map(|folder| fs::canonicalize(folder).ok());
+    if from.is_some() && from == to {
+        let remedy = "choose a folder other than the one of the weights";
+        return Err(Error::input(out, "this is what is being read", remedy));
+    }
     let checkpoint = Checkpoint::open(folder, (&Device::Cpu, DType::F32), true)?;
     // A constant that the file may leave out is told from its shape.
     let mut tensors = expected_tensors(&checkpoint.architecture);
     tensors.retain(|tensor| checkpoint.weights.has(&tensor.name));
     super::cache::create_folder(out)?;
-    let path = match quantization {
-        Quantization::Q8_0 => {
-            let path = out.join(GGUF_FILE);
-            write_gguf(&path, &checkpoint.weights, &tensors, progress)?;
-            path
-        }
+    let name = if quantization == Quantization::Q8_0 { GGUF_FILE } else { SAFETENSORS_FILE };
+    let path = out.join(name);
+    match quantization {
+        Quantization::Q8_0 => write_gguf(&path, &checkpoint.weights, &tensors, progress)?,
         Quantization::Half(precision) => {
-            let path = out.join(SAFETENSORS_FILE);
-            let same = [&folder.join(SAFETENSORS_FILE), &path].map(|p| fs::canonicalize(p).ok());
-            if same[0].is_some() && same[0] == same[1] {
-                let remedy = "choose a folder other than the one of the weights";
-                return Err(Error::input(&path, "this is what is being read", remedy));
-            }
-            write_half(&path, &checkpoint.weights, &tensors, precision)?;
-            path
+            write_half(&path, &checkpoint.weights, (&tensors, precision), progress)?;
         }
-    };
+    }
     copy_config(folder, out, &checkpoint)?;
     let reduced = tensors.iter().filter(|tensor| is_reduced(tensor, quantization)).count();
     let bytes = fs::metadata(&path).map_err(Error::io(&path, "read the size"))?.len();
@@ -120,11 +116,11 @@ fn write_gguf(
 fn write_half(
     path: &Path,
     weights: &Weights,
-    tensors: &[ExpectedTensor],
-    precision: Precision,
+    (tensors, precision): (&[ExpectedTensor], Precision),
+    progress: &mut dyn FnMut(f64),
 ) -> Result<()> {
     let mut converted = Vec::with_capacity(tensors.len());
-    for tensor in tensors {
+    for (number, tensor) in tensors.iter().enumerate() {
         let is_reduced = is_reduced(tensor, Quantization::Half(precision));
         let precision = if is_reduced { precision } else { Precision::F32 };
         let values = weights.tensor_f32(&tensor.name).and_then(|t| t.flatten_all()?.to_vec1());
@@ -133,6 +129,7 @@ fn write_half(
             .map_err(Error::io(path, "read a tensor"))?;
         let bytes = precision.bytes(&values);
         converted.push((tensor.name.as_str(), Converted { tensor, precision, bytes }));
+        progress((number + 1) as f64 / tensors.len() as f64);
     }
     write_safetensors(path, converted)
 }

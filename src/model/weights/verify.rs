@@ -8,7 +8,7 @@ use candle_core::{DType, Device};
 
 use super::partial::{file_sha256, sha256_of};
 use super::random::NamedArchitecture;
-use super::registry::{CONFIG_FILE, GGUF_FILE, SAFETENSORS_FILE};
+use super::registry::CONFIG_FILE;
 use super::types::count_types;
 use crate::error::{Error, Result};
 use crate::model::mapanything::Architecture;
@@ -38,13 +38,12 @@ pub struct Verification {
     pub problems: Vec<String>,
 }
 
-/// Returns whether `folder` looks like one with weights: a `config.json`, and tensors.
+/// Returns whether a folder holds weights.
 pub fn is_weights_folder(folder: &Path) -> bool {
-    let has = |name: &str| folder.join(name).is_file();
-    has(CONFIG_FILE) && (has(SAFETENSORS_FILE) || has(GGUF_FILE))
+    folder.is_dir() && weight_files(folder).is_ok()
 }
 
-/// Returns what is in a folder of weights. Every tensor is read; `progress` is told what share of
+/// Returns what is in a folder, or a file, of weights. Every tensor is read; `progress` is told what share of
 /// them has been.
 ///
 /// # Errors
@@ -85,7 +84,9 @@ pub fn verify(folder: &Path, progress: &mut dyn FnMut(f64)) -> Result<Verificati
     })
 }
 
-fn config(folder: &Path) -> std::result::Result<ModelConfig, String> {
+/// The configuration in the folder, or beside the file.
+fn config(weights: &Path) -> std::result::Result<ModelConfig, String> {
+    let folder = if weights.is_file() { weights.parent().unwrap_or(weights) } else { weights };
     let path = folder.join(CONFIG_FILE);
     let text = fs::read_to_string(&path).map_err(|e| format!("{CONFIG_FILE}: {e}"))?;
     ModelConfig::parse(&text).map_err(|e| format!("{CONFIG_FILE}: not valid JSON ({e})"))
