@@ -111,13 +111,13 @@ fn descend(search: &Search<'_>, matches: &[Reprojection], start: SceneState) -> 
     let mut median = median_length(matches, &start);
     let mut found = search.begin(start);
     for _ in 0..MAX_ROUNDS {
-        search.run(&mut found, Softening(2.0 * median), 3);
+        search.run(&mut found, Softening(median), 3);
         let before = std::mem::replace(&mut median, median_length(matches, &found.state));
         if median > SETTLED * before {
             break;
         }
     }
-    search.run(&mut found, Softening(0.6 * median), 3);
+    search.run(&mut found, Softening(0.3 * median), 3);
     search.run(&mut found, Softening::NONE, 6);
     if search.with_depths {
         search.search_depths(&mut found, &DEPTH_FACTORS);

@@ -8,6 +8,7 @@ use faer::linalg::solvers::Solve;
 use faer::sparse::linalg::solvers::{Llt, SymbolicLlt};
 use faer::sparse::{SparseColMat, Triplet};
 
+use super::factor::ViewBlock;
 use super::normal::Normal;
 use super::state::{VIEW_DIM, ViewStep};
 
@@ -72,10 +73,8 @@ impl ReducedSolver {
         let factor = self.factorize(reduced, pinned)?;
         let mut right = faer::Col::zeros(self.columns.count);
         for (view, gradient) in reduced.gradients.iter().enumerate() {
-            for unknown in 0..VIEW_DIM {
-                if let Some(column) = self.columns.of(view, unknown) {
-                    right[column] -= gradient[unknown];
-                }
+            for (unknown, column) in self.free(view) {
+                right[column] -= gradient[unknown];
             }
         }
         for &column in pinned {
@@ -102,27 +101,36 @@ impl ReducedSolver {
 
     fn matrix(&self, reduced: &Normal, pinned: &[usize]) -> Option<SparseColMat<usize, f64>> {
         let mut triplets = Vec::new();
-        for (&(row_view, column_view), block) in &reduced.blocks {
-            for (c, column) in self.free(column_view) {
-                for (r, row) in self.free(row_view) {
-                    let mut push = |row, column, value| {
-                        if row >= column {
-                            triplets.push(Triplet::new(row, column, value));
-                        }
-                    };
-                    let still = pinned.contains(&row) || pinned.contains(&column);
-                    let value =
-                        if still { f64::from(u8::from(row == column)) } else { block[(r, c)] };
-                    push(row, column, value);
-                    if row_view != column_view {
-                        // Off the diagonal a block stands for its transpose too.
-                        push(column, row, value);
-                    }
-                }
-            }
+        for (views, block) in &reduced.blocks {
+            self.push_block(*views, block, pinned, &mut triplets);
         }
         let n = self.columns.count;
         SparseColMat::try_new_from_triplets(n, n, &triplets).ok()
+    }
+
+    /// Appends the part of a block that is in the lower triangle. Rows and columns that are pinned
+    /// become those of the identity.
+    fn push_block(
+        &self,
+        (row_view, column_view): (usize, usize),
+        block: &ViewBlock,
+        pinned: &[usize],
+        triplets: &mut Vec<Triplet<usize, usize, f64>>,
+    ) {
+        for (c, column) in self.free(column_view) {
+            for (r, row) in self.free(row_view) {
+                let still = pinned.contains(&row) || pinned.contains(&column);
+                let identity = if row == column { 1.0 } else { 0.0 };
+                let value = if still { identity } else { block[(r, c)] };
+                if row >= column {
+                    triplets.push(Triplet::new(row, column, value));
+                }
+                // Off the diagonal a block stands for its transpose too.
+                if row_view != column_view && column >= row {
+                    triplets.push(Triplet::new(column, row, value));
+                }
+            }
+        }
     }
 
     fn free(&self, view: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
