@@ -2,6 +2,8 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use recon_node::matching::{DescriptorMap, MapPair, Seeds};
+use recon_node::model::xfeat::{SparseConfig, XFeat};
+use recon_node::raster::Raster;
 
 /// A map of unit descriptors that drifts smoothly, with noise: neighbours resemble each other, as
 /// a network's do. `shift` moves the content.
@@ -45,5 +47,27 @@ fn reciprocal(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, reciprocal);
+fn xfeat(c: &mut Criterion) {
+    let net = XFeat::bundled().unwrap();
+    let image = Raster::from_fn(640, 480, |x, y| {
+        let (u, v) = (x as f32, y as f32);
+        0.5 + 0.2 * ((0.11 * u).sin() * (0.07 * v).cos() + (0.013 * u * (1.0 + 0.002 * v)).sin())
+    });
+    let mut group = c.benchmark_group("XFeat, 640x480");
+    group.sample_size(20);
+    group.bench_function("dense features", |bench| bench.iter(|| net.features(&image).unwrap()));
+    let features = net.features(&image).unwrap();
+    let config = SparseConfig { max_keypoints: 2048, ..SparseConfig::default() };
+    group.bench_function("keypoints of them", |bench| bench.iter(|| features.keypoints(&config)));
+    group.bench_function("cells at two sizes", |bench| {
+        bench.iter(|| net.cells_at_two_sizes(&image, 4096).unwrap());
+    });
+    let cells = net.cells_at_two_sizes(&image, 4096).unwrap();
+    let pairs: Vec<(u32, u32)> = (0..1000).map(|i| (i, i)).collect();
+    group.bench_function("1000 refined matches", |bench| {
+        bench.iter(|| net.refine(&cells, &cells, &pairs));
+    });
+}
+
+criterion_group!(benches, reciprocal, xfeat);
 criterion_main!(benches);

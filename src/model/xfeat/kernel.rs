@@ -156,3 +156,38 @@ fn write<const Q: usize, const P: usize>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 3×3 taps of 5 channels, stride 2, seven pixels: neither panels nor tiles come out even.
+    #[test]
+    fn all_instructions_agree() {
+        let number = |i: usize| ((i * 7919 + 31) % 1013) as f32 / 1013.0 - 0.5;
+        let input: Vec<f32> = (0..3 * 16 * 5).map(number).collect();
+        for channels in [1, 16, 40, 65, 128] {
+            let panels = channels.div_ceil(LANES);
+            let lanes = |i: usize| Lanes(std::array::from_fn(|l| number(3 * i + 7 * l)));
+            let weights: Vec<Lanes> = (0..panels * 45).map(lanes).collect();
+            let bias: Vec<Lanes> = (0..panels).map(lanes).collect();
+            let row = Row {
+                input: &input,
+                input_stride: 16 * 5,
+                step: 2 * 5,
+                taps: 3 * 5,
+                tap_rows: 3,
+                weights: &weights,
+                bias: &bias,
+                channels,
+                relu: channels != 16,
+            };
+            let (mut expected, mut found) = (vec![0.0; 7 * channels], vec![9.0; 7 * channels]);
+            by_panels::<1, 1, false>(&row, &mut expected);
+            convolve(&row, &mut found);
+            for (a, b) in expected.iter().zip(&found) {
+                assert!((a - b).abs() < 1e-4, "{channels} channels: {a} {b}");
+            }
+        }
+    }
+}
