@@ -32,12 +32,14 @@ SURE = ['qos_image', 'qos_depth', 'qos_camera_info', 'qos_odom']
 class NodeUnderTest:
     """The built node, with parameters."""
 
-    def __init__(self, tmp_path, remap=(), **parameters):
+    def __init__(self, tmp_path, remap=(), params_file=None, **parameters):
         given = {name: 'reliable' for name in SURE}
         given.update(map_rate=10.0, path_rate=10.0, frame_queue_size=100, topic_queue_size=50,
                      sync_queue_size=50, diagnosis_after=1.0)
         given.update(parameters)
         args = [BINARY, '--ros-args']
+        if params_file:
+            args += ['--params-file', str(params_file)]
         for name, value in given.items():
             args += ['-p', f'{name}:={str(value).lower() if isinstance(value, bool) else value}']
         for rule in remap:
