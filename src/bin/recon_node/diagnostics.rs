@@ -72,11 +72,14 @@ impl Diagnostics {
         let topic = self.remappings.resolve(&subscription.topic, &self.namespace);
         // What the middleware does not tell is left out of the sentence.
         let publishers = node.get_publishers_info_by_topic(&topic, false).unwrap_or_default();
-        let seen = |info: &r2r::TopicEndpointInfo| PublisherSeen {
-            node: format!("{}/{}", info.node_namespace.trim_end_matches('/'), info.node_name),
-            message_type: info.topic_type.clone(),
-            is_reliable: info.qos_profile.reliability == ReliabilityPolicy::Reliable,
-        };
+        let publishers = publishers
+            .iter()
+            .map(|info| PublisherSeen {
+                node: format!("{}/{}", info.node_namespace.trim_end_matches('/'), info.node_name),
+                message_type: info.topic_type.clone(),
+                is_reliable: info.qos_profile.reliability == ReliabilityPolicy::Reliable,
+            })
+            .collect();
         let mut alternatives: Vec<String> = node
             .get_topic_names_and_types()
             .unwrap_or_default()
@@ -95,7 +98,7 @@ impl Diagnostics {
             message_type: subscription.message_type.to_owned(),
             asked: subscription.asked,
             received: received(&shared.lock().inputs, subscription.input),
-            publishers: publishers.iter().map(seen).collect(),
+            publishers,
             alternatives,
         }
     }
