@@ -238,7 +238,7 @@ impl Inputs {
             if last.secs_since(color.stamp) < self.config.time_jump {
                 return Err(format!("image: its stamp {} is not after {last}", color.stamp));
             }
-            self.begin_era();
+            self.begin_era(color.stamp);
         }
         self.last_stamp = Some(color.stamp);
         self.camera_frame = Some(color.frame_id.clone());
@@ -247,9 +247,11 @@ impl Inputs {
     }
 
     /// Time went back: what waits belongs to the past, or to the future.
-    fn begin_era(&mut self) {
+    fn begin_era(&mut self, stamp: Stamp) {
         self.counts.jumps += 1;
-        self.discard();
+        self.ready.clear();
+        self.pairs.clear();
+        self.sync.begin_at(stamp);
         self.odometry = odometry_source(&self.config);
     }
 

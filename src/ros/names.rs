@@ -29,7 +29,6 @@ impl Remappings {
 }
 
 fn expand(name: &str, namespace: &str) -> String {
-    let name = name.strip_prefix("rostopic://").unwrap_or(name);
     match name.starts_with('/') {
         true => name.to_owned(),
         false => format!("{}/{name}", namespace.trim_end_matches('/')),

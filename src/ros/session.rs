@@ -85,7 +85,7 @@ impl Session {
         self.pipeline = Pipeline::new(self.settings.pipeline.clone(), model);
         self.tree.restart_map();
         self.samples.clear();
-        self.report = Report { loops: 0, keyframes: 0, ..self.report.clone() };
+        self.report = Report { last: None, loops: 0, keyframes: 0, ..self.report.clone() };
     }
 
     /// Takes over settings that may change while the node runs.

@@ -95,6 +95,15 @@ impl Synchronizer {
         (self.latest_depth, self.latest_color) = (None, None);
     }
 
+    /// Forgets what waits, but for depth images that may belong to a colour image at `stamp`, which
+    /// may have arrived before it.
+    pub fn begin_at(&mut self, stamp: Stamp) {
+        self.colors.clear();
+        self.depths.retain(|depth| depth.stamp.secs_since(stamp).abs() <= self.max_difference_secs);
+        self.latest_depth = self.depths.back().map(|depth| depth.stamp);
+        self.latest_color = None;
+    }
+
     /// Returns how many colour images had no partner.
     pub fn unpaired(&self) -> u64 {
         self.unpaired
@@ -180,6 +189,17 @@ mod tests {
         assert!(sync.stamp_difference_secs().unwrap().abs() < 1e-12);
         sync.clear();
         assert_eq!(sync.stamp_difference_secs(), None);
+    }
+
+    #[test]
+    fn a_new_beginning_keeps_the_depth_that_came_first() {
+        let mut sync = Synchronizer::new(true, 0.02, 10);
+        sync.push_depth(image(9000));
+        sync.push_color(image(9033));
+        sync.push_depth(image(1));
+        sync.begin_at(Stamp::from_nanos(0));
+        sync.push_color(image(0));
+        assert_eq!(sync.take(), Some((image(0), Some(image(1)))));
     }
 
     #[test]

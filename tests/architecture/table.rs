@@ -12,6 +12,7 @@ pub const LAYERS: [&[&str]; 5] = [
         "frame",
         "inference",
         "keyframe",
+        "messages",
         "pointmap",
         "pyramid",
         "raster",

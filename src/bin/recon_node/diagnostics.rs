@@ -72,11 +72,14 @@ impl Diagnostics {
         let topic = self.remappings.resolve(&subscription.topic, &self.namespace);
         // What the middleware does not tell is left out of the sentence.
         let publishers = node.get_publishers_info_by_topic(&topic, false).unwrap_or_default();
-        let seen = |info: &r2r::TopicEndpointInfo| PublisherSeen {
-            node: format!("{}/{}", info.node_namespace.trim_end_matches('/'), info.node_name),
-            message_type: info.topic_type.clone(),
-            is_reliable: info.qos_profile.reliability == ReliabilityPolicy::Reliable,
-        };
+        let publishers = publishers
+            .iter()
+            .map(|info| PublisherSeen {
+                node: format!("{}/{}", info.node_namespace.trim_end_matches('/'), info.node_name),
+                message_type: info.topic_type.clone(),
+                is_reliable: info.qos_profile.reliability == ReliabilityPolicy::Reliable,
+            })
+            .collect();
         let mut alternatives: Vec<String> = node
             .get_topic_names_and_types()
             .unwrap_or_default()
@@ -95,7 +98,7 @@ impl Diagnostics {
             message_type: subscription.message_type.to_owned(),
             asked: subscription.asked,
             received: received(&shared.lock().inputs, subscription.input),
-            publishers: publishers.iter().map(seen).collect(),
+            publishers,
             alternatives,
         }
     }
@@ -116,11 +119,11 @@ impl Diagnostics {
         ];
         let trouble = inner.figures.waiting_for.clone();
         let (level, message) = match (inner.active, trouble.is_empty()) {
-            (true, false) => (DiagnosticStatus::ERROR, trouble),
-            (true, true) => (DiagnosticStatus::OK, "Frames come.".to_owned()),
-            (false, _) => (DiagnosticStatus::STALE, "Nothing is subscribed.".to_owned()),
+            (true, false) => (DiagnosticStatus::ERROR as u8, trouble),
+            (true, true) => (DiagnosticStatus::OK as u8, "Frames come.".to_owned()),
+            (false, _) => (DiagnosticStatus::STALE as u8, "Nothing is subscribed.".to_owned()),
         };
-        self.status("input", level as u8, message, values)
+        self.status("input", level, message, values)
     }
 
     fn mapping(&self, inner: &mut Inner, now_secs: f64) -> DiagnosticStatus {
@@ -134,17 +137,17 @@ impl Diagnostics {
             pair("memory, MB", memory_mb().map_or("unknown".to_owned(), |mb| format!("{mb:.0}"))),
         ];
         let (level, message) = match &figures.report.last {
-            _ if inner.paused => (DiagnosticStatus::WARN, "Paused.".to_owned()),
-            None => (DiagnosticStatus::STALE, "No data received!".to_owned()),
+            _ if inner.paused => (DiagnosticStatus::WARN as u8, "Paused.".to_owned()),
+            None => (DiagnosticStatus::STALE as u8, "No data received!".to_owned()),
             Some(TrackingState::Lost(reason)) => {
-                (DiagnosticStatus::ERROR, format!("Lost! {reason}"))
+                (DiagnosticStatus::ERROR as u8, format!("Lost! {reason}"))
             }
             Some(TrackingState::Initializing(reason)) => {
-                (DiagnosticStatus::WARN, format!("Not begun: {reason}"))
+                (DiagnosticStatus::WARN as u8, format!("Not begun: {reason}"))
             }
-            Some(_) => (DiagnosticStatus::OK, "Tracking.".to_owned()),
+            Some(_) => (DiagnosticStatus::OK as u8, "Tracking.".to_owned()),
         };
-        self.status("tracking", level as u8, message, values)
+        self.status("tracking", level, message, values)
     }
 
     fn status(

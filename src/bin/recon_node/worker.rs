@@ -192,6 +192,7 @@ impl Mapping {
     fn restart(&mut self) -> recon_node::error::Result<()> {
         self.session.restart((self.make_model)(&self.settings)?);
         self.sessions += 1;
+        self.shared.lock().figures.report = self.session.report().clone();
         (self.map_is_stale, self.path_is_stale) = (true, true);
         Ok(())
     }

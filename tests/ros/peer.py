@@ -1,0 +1,194 @@
+"""The other side of the tests: a real rclpy node, and the node under test as a process."""
+
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped, TransformStamped
+from nav_msgs.msg import Odometry, Path
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from recon_node.msg import Status
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from tf2_msgs.msg import TFMessage
+
+import room
+
+# How long anything may take; machines that do other things too need patience.
+PATIENCE_SECS = float(os.environ.get('RECON_TEST_PATIENCE', '60'))
+BINARY = os.environ['RECON_NODE']
+
+RELIABLE = QoSProfile(depth=200)
+BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+# What the tests send arrives: nothing in them depends on how fast the machine is.
+SURE = ['qos_image', 'qos_depth', 'qos_camera_info', 'qos_odom']
+
+
+class NodeUnderTest:
+    """The built node, with parameters."""
+
+    def __init__(self, tmp_path, remap=(), params_file=None, **parameters):
+        given = {name: 'reliable' for name in SURE}
+        given.update(map_rate=10.0, path_rate=10.0, frame_queue_size=100, topic_queue_size=50,
+                     sync_queue_size=50, diagnosis_after=1.0)
+        given.update(parameters)
+        args = [BINARY, '--ros-args']
+        if params_file:
+            args += ['--params-file', str(params_file)]
+        for name, value in given.items():
+            args += ['-p', f'{name}:={str(value).lower() if isinstance(value, bool) else value}']
+        for rule in remap:
+            args += ['-r', rule]
+        self.log_path = tmp_path / f'node_{time.monotonic_ns()}.log'
+        self.log_file = open(self.log_path, 'w')
+        self.process = subprocess.Popen(args, stdout=self.log_file, stderr=subprocess.STDOUT, cwd=tmp_path)
+
+    def log(self):
+        return self.log_path.read_text()
+
+    def stop(self, sign=signal.SIGTERM):
+        """Ends the node; returns its exit status and how many seconds it took."""
+        started = time.monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(sign)
+        try:
+            status = self.process.wait(timeout=PATIENCE_SECS)
+        finally:
+            self.process.kill()
+            self.log_file.close()
+        return status, time.monotonic() - started
+
+
+class Peer:
+    """Publishes the room and listens to all that the node says."""
+
+    def __init__(self, image_qos=RELIABLE, static_tf=True, focal=room.FOCAL):
+        self.node = rclpy.create_node('peer')
+        self.focal = focal
+        make = self.node.create_publisher
+        self.image = make(Image, 'image', image_qos)
+        self.depth = make(Image, 'depth', image_qos)
+        self.info = make(CameraInfo, 'camera_info', RELIABLE)
+        self.odom = make(Odometry, 'odom', RELIABLE)
+        self.tf_static = make(TFMessage, '/tf_static', LATCHED)
+        self.tf_pub = make(TFMessage, '/tf', QoSProfile(depth=100))
+        self.statuses, self.tf, self.odometry, self.poses, self.diagnostics = [], [], [], [], []
+        self.map = self.path = self.keyframes = self.cloud = None
+        listen = self.node.create_subscription
+        listen(Status, '/recon_node/status', self.statuses.append, QoSProfile(depth=1000))
+        listen(TFMessage, '/tf', lambda m: self.tf.extend(m.transforms), QoSProfile(depth=1000))
+        listen(Odometry, '/recon_node/odometry', self.odometry.append, QoSProfile(depth=1000))
+        listen(PoseWithCovarianceStamped, '/recon_node/pose', self.poses.append, QoSProfile(depth=1000))
+        listen(DiagnosticArray, '/diagnostics', self.diagnostics.append, QoSProfile(depth=100))
+        if static_tf:
+            self.publish_static_tf()
+
+    def publish_static_tf(self):
+        message = TransformStamped()
+        message.header.frame_id, message.child_frame_id = 'base_link', 'lens'
+        translation, rotation = message.transform.translation, message.transform.rotation
+        translation.x, translation.y, translation.z = map(float, room.BASE_FROM_CAMERA_TRANSLATION)
+        rotation.x, rotation.y, rotation.z, rotation.w = -0.5, 0.5, -0.5, 0.5
+        self.tf_static.publish(TFMessage(transforms=[message]))
+
+    def latch(self, kind, topic):
+        """A late joiner's subscription: what was published before it is what it waits for."""
+        found = []
+        self.node.create_subscription(kind, topic, found.append, LATCHED)
+        return found
+
+    def spin(self, secs=0.02):
+        rclpy.spin_once(self.node, timeout_sec=secs)
+
+    def wait(self, what, until, patience=PATIENCE_SECS):
+        """Spins until something is so."""
+        deadline = time.monotonic() + patience
+        while not until():
+            assert time.monotonic() < deadline, f'waited in vain for {what}: {self.last()}'
+            self.spin()
+
+    def last(self):
+        return self.statuses[-1] if self.statuses else None
+
+    def connect(self):
+        """Waits until the node listens and speaks."""
+        self.wait('the node', lambda: all(
+            p.get_subscription_count() > 0 for p in (self.image, self.depth, self.info)) and self.statuses)
+
+    def send(self, index, stamp_index=None, start_secs=room.START_SECS, size=None, depth_offset_nanos=0):
+        """Publishes one frame of the room."""
+        color, depth = room.render(index)
+        nanos = room.stamp_nanos(index if stamp_index is None else stamp_index, start_secs)
+        self.info.publish(self.info_message(nanos, size))
+        self.image.publish(image(nanos, 'rgb8', color))
+        self.depth.publish(image(nanos + depth_offset_nanos, '16UC1', depth))
+
+    def info_message(self, nanos, size=None):
+        width, height = size or (room.WIDTH, room.HEIGHT)
+        message = CameraInfo(width=width, height=height, distortion_model='plumb_bob', d=[0.0] * 5)
+        message.header.stamp, message.header.frame_id = time_of(nanos), 'lens'
+        cx, cy = room.WIDTH / 2 - 0.5, room.HEIGHT / 2 - 0.5
+        message.k = [self.focal, 0.0, cx, 0.0, self.focal, cy, 0.0, 0.0, 1.0 if self.focal else 0.0]
+        return message
+
+    def map_frames(self, count, start=0, **how):
+        """Sends frames one after the other, each when the one before was processed."""
+        for index in range(start, start + count):
+            before = self.last().frames_processed
+            self.send(index, **how)
+            self.wait(f'frame {index}', lambda: self.last().frames_processed > before)
+
+    def call(self, kind, name, request):
+        client = self.node.create_client(kind, name)
+        self.wait(name, client.service_is_ready)
+        future = client.call_async(request)
+        self.wait(f'an answer of {name}', future.done)
+        return future.result()
+
+    def transforms(self, parent, child):
+        return [t for t in self.tf if t.header.frame_id == parent and t.child_frame_id == child]
+
+    def destroy(self):
+        self.node.destroy_node()
+
+
+def time_of(nanos):
+    return Time(sec=nanos // 10**9, nanosec=nanos % 10**9)
+
+
+def nanos_of(stamp):
+    return stamp.sec * 10**9 + stamp.nanosec
+
+
+def image(nanos, encoding, pixels):
+    message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
+    message.header.stamp, message.header.frame_id = time_of(nanos), 'lens'
+    message.step = int(pixels.strides[0])
+    message.data = pixels.tobytes()
+    return message
+
+
+def matrix(translation, q):
+    """The 4×4 matrix of a transform's or a pose's parts."""
+    x, y, z, w = q.x, q.y, q.z, q.w
+    found = np.eye(4)
+    found[:3, :3] = [[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+                     [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+                     [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]]
+    found[:3, 3] = translation.x, translation.y, translation.z
+    return found
+
+
+def of_transform(message):
+    return matrix(message.transform.translation, message.transform.rotation)
+
+
+def true_base(index):
+    found = np.eye(4)
+    found[:3, :3], found[:3, 3] = room.base_pose(index)
+    return found

@@ -1,0 +1,129 @@
+"""Poses, transforms and maps that the node publishes of a room that is known exactly."""
+
+import subprocess
+import os
+
+import numpy as np
+from geometry_msgs.msg import PoseArray
+from nav_msgs.msg import Odometry, Path
+from recon_node.msg import Status
+from recon_node.srv import SaveTrajectory
+from sensor_msgs.msg import PointCloud2, PointField
+
+import room
+from peer import matrix, nanos_of, of_transform, time_of, true_base
+
+FRAMES = 40
+
+
+def errors_m(transforms):
+    """Distances from the truth, by stamp."""
+    by_stamp = {room.stamp_nanos(index): true_base(index) for index in range(2 * FRAMES)}
+    return [np.linalg.norm(of_pose[:3, 3] - by_stamp[nanos][:3, 3]) for nanos, of_pose in transforms]
+
+
+def test_transforms_are_those_of_rep_105(start):
+    peer, _ = start()
+    peer.map_frames(FRAMES)
+    peer.wait('all transforms', lambda: len(peer.transforms('odom', 'base_link')) == FRAMES)
+    parents = {t.child_frame_id: t.header.frame_id for t in peer.tf}
+    assert parents == {'odom': 'map', 'base_link': 'odom'}
+    odom = [(nanos_of(t.header.stamp), of_transform(t)) for t in peer.transforms('odom', 'base_link')]
+    # Between frames the robot moves by some 1.4 cm; odometry never jumps.
+    steps = [np.linalg.norm(b[:3, 3] - a[:3, 3]) for (_, a), (_, b) in zip(odom, odom[1:])]
+    assert max(steps) < 0.03, steps
+    assert np.allclose(odom[0][1], np.eye(4), atol=1e-9)
+    # The map's z is up: the robot stays on the floor.
+    poses = [(nanos_of(p.header.stamp), matrix(p.pose.pose.position, p.pose.pose.orientation)) for p in peer.poses]
+    assert max(abs(pose[2, 3]) for _, pose in poses) < 0.02
+    assert max(errors_m(poses)) < 0.02, errors_m(poses)
+    # map from odom and odom from base together are the pose.
+    correction = of_transform(peer.transforms('map', 'odom')[-1])
+    assert np.allclose(correction @ odom[-1][1], poses[-1][1], atol=1e-6)
+    # Corrections are dated into the future by tf_tolerance.
+    ahead = nanos_of(peer.transforms('map', 'odom')[-1].header.stamp) - odom[-1][0]
+    assert ahead == 100_000_000
+    assert peer.last().state == Status.TRACKING and peer.last().frames_tracked == FRAMES
+    assert peer.last().frames_dropped == 0
+
+
+def test_odometry_has_velocities_and_an_honest_covariance(start):
+    peer, _ = start()
+    peer.map_frames(20)
+    peer.wait('odometry', lambda: len(peer.odometry) == 20)
+    last = peer.odometry[-1]
+    assert (last.header.frame_id, last.child_frame_id) == ('odom', 'base_link')
+    a, b = true_base(18), true_base(19)
+    expected = (np.linalg.inv(a) @ b)[:3, 3] * room.RATE
+    found = last.twist.twist.linear
+    assert np.linalg.norm(np.array([found.x, found.y, found.z]) - expected) < 0.15
+    for covariance in (last.pose.covariance, last.twist.covariance, peer.poses[-1].pose.covariance):
+        found = np.array(covariance).reshape(6, 6)
+        assert np.allclose(found, found.T) and np.all(np.linalg.eigvalsh(found) > 0)
+        assert found[0, 0] < 1.0
+    traces = [np.trace(np.array(o.pose.covariance).reshape(6, 6)) for o in peer.odometry]
+    assert traces[-1] >= traces[0]
+
+
+def test_a_late_joiner_gets_the_map_the_path_and_the_keyframes(start):
+    peer, _ = start()
+    peer.map_frames(FRAMES)
+    peer.spin(1.0)
+    map_, path = peer.latch(PointCloud2, '/recon_node/map'), peer.latch(Path, '/recon_node/path')
+    keyframes = peer.latch(PoseArray, '/recon_node/keyframes')
+    cloud = peer.latch(PointCloud2, '/recon_node/cloud')
+    peer.wait('latched messages', lambda: map_ and path and keyframes and cloud)
+    for message in (map_[-1], cloud[-1]):
+        assert message.header.frame_id == 'map'
+        fields = [(f.name, f.offset, f.datatype, f.count) for f in message.fields]
+        assert fields == [(n, 4 * i, PointField.FLOAT32, 1) for i, n in enumerate(('x', 'y', 'z', 'rgb'))]
+        assert message.point_step == 16 and message.row_step == 16 * message.width
+        assert message.height == 1 and not message.is_bigendian and message.is_dense
+        assert len(message.data) == 16 * message.width and message.width > 1000
+        points = np.frombuffer(bytes(message.data), dtype='<f4').reshape(-1, 4)[:, :3]
+        # All points lie on the walls of the room, in the map's frame with z up.
+        low, high = np.array([-2, -2, -0.7]), np.array([3, 2, 2.3])
+        to_wall = np.minimum(np.abs(points - low), np.abs(points - high)).min(axis=1)
+        assert np.quantile(to_wall, 0.95) < 0.04, np.quantile(to_wall, 0.95)
+        colors = np.frombuffer(bytes(message.data), dtype=np.uint8).reshape(-1, 16)[:, 12:]
+        assert np.all(colors[:, 3] == 0) and colors[:, :3].std() > 10
+    assert path[-1].header.frame_id == 'map' and len(path[-1].poses) >= FRAMES - 5
+    assert len(keyframes[-1].poses) == peer.last().keyframes
+
+
+def test_the_trajectory_is_that_of_the_offline_replay(start, tmp_path):
+    peer, _ = start()
+    peer.map_frames(FRAMES)
+    online = tmp_path / 'online.txt'
+    answer = peer.call(SaveTrajectory, '/recon_node/save_trajectory', SaveTrajectory.Request(path=str(online)))
+    assert answer.success and answer.poses == FRAMES, answer.message
+    room.write_tum(tmp_path / 'tum', FRAMES)
+    recon = os.environ['RECON']
+    subprocess.run([recon, 'replay', str(tmp_path / 'tum'), '--out', str(tmp_path / 'out'), '--quiet'], check=True)
+    a, b = np.loadtxt(online), np.loadtxt(tmp_path / 'out' / 'trajectory.txt')
+    assert a.shape == b.shape
+    # The map stands on the robot, the replay's world on the first camera: motions are compared.
+    motions = [np.linalg.norm(t[1:, 1:4] - t[:-1, 1:4], axis=1) for t in (a, b)]
+    assert np.abs(motions[0] - motions[1]).max() < 1e-5
+    assert abs(np.linalg.norm(a[-1, 1:4] - a[0, 1:4]) - np.linalg.norm(b[-1, 1:4] - b[0, 1:4])) < 1e-5
+
+
+def test_with_other_odometry_only_the_correction_is_published(start):
+    peer, _ = start(odometry='topic')
+    for index in range(20):
+        # Odometry that drifts by a tenth of the way.
+        pose = true_base(index)
+        message = Odometry()
+        message.header.frame_id, message.child_frame_id = 'odom', 'base_link'
+        message.header.stamp = time_of(room.stamp_nanos(index))
+        position, orientation = message.pose.pose.position, message.pose.pose.orientation
+        position.x, position.y = 1.1 * pose[0, 3] + 2.0, pose[1, 3]
+        yaw = np.arctan2(pose[1, 0], pose[0, 0])
+        orientation.z, orientation.w = float(np.sin(yaw / 2)), float(np.cos(yaw / 2))
+        message.pose.covariance = (np.eye(6) * 1e-2).ravel().tolist()
+        peer.odom.publish(message)
+        peer.map_frames(1, start=index)
+    peer.wait('corrections', lambda: len(peer.transforms('map', 'odom')) >= 19)
+    assert not peer.transforms('odom', 'base_link') and not peer.odometry
+    drift = of_transform(peer.transforms('map', 'odom')[-1])[:3, 3]
+    assert abs(drift[0] + 0.1 * true_base(19)[0, 3]) < 0.02, drift
