@@ -163,6 +163,7 @@ impl ChainNormal {
 
     /// Adds a residual of `N` rows, the last entry of each row of its Jacobian being the depth's;
     /// residuals of one anchor come one after another.
+    #[allow(clippy::needless_range_loop, reason = "indices run over several arrays at once")]
     pub fn add_rows<const N: usize>(
         &mut self,
         anchor: u32,

@@ -99,7 +99,7 @@ impl Search<'_> {
                 let next = self.trial(&from.state, &step, 1.0, softening);
                 if next.cost < from.cost {
                     let ratio = (from.cost - next.cost) / promised;
-                    *damping = (*damping * if ratio > 0.5 { 0.2 } else { 2.0 }).max(MIN_DAMPING);
+                    *damping = adapted(*damping, ratio);
                     // The reweighted square lies above the loss, so its minimum comes too soon.
                     let farther =
                         (ratio > 1.0).then(|| self.trial(&from.state, &step, 2.0, softening));
@@ -133,10 +133,11 @@ impl Search<'_> {
             let costs = self.depth_costs(&tried);
             for (v, view) in state.views.iter_mut().enumerate() {
                 let rows = view.anchor_depths.iter_mut().zip(&tried.views[v].anchor_depths);
-                for ((depth, tried), (best, cost)) in rows.zip(best[v].iter_mut().zip(&costs[v])) {
-                    if cost < best {
-                        (*depth, *best) = (*tried, *cost);
-                    }
+                let compared = rows.zip(best[v].iter_mut().zip(&costs[v]));
+                for ((depth, tried), (best, cost)) in
+                    compared.filter(|(_, (best, cost))| **cost < **best)
+                {
+                    (*depth, *best) = (*tried, *cost);
                 }
             }
         }
@@ -222,4 +223,10 @@ fn promised(normal: &Normal, damping: f64, step: &[ViewStep], depths: &[Vec<f64>
         }
     }
     0.5 * sum
+}
+
+/// The next damping: less where a step gained what it promised, more where it gained little.
+fn adapted(damping: f64, gain_ratio: f64) -> f64 {
+    let factor = if gain_ratio > 0.5 { 0.2 } else { 2.0 };
+    (damping * factor).max(MIN_DAMPING)
 }

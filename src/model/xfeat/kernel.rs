@@ -166,7 +166,7 @@ mod tests {
     fn all_instructions_agree() {
         let number = |i: usize| ((i * 7919 + 31) % 1013) as f32 / 1013.0 - 0.5;
         let input: Vec<f32> = (0..3 * 16 * 5).map(number).collect();
-        for channels in [1, 16, 40, 65, 128] {
+        for channels in [1_usize, 16, 40, 65, 128] {
             let panels = channels.div_ceil(LANES);
             let lanes = |i: usize| Lanes(std::array::from_fn(|l| number(3 * i + 7 * l)));
             let weights: Vec<Lanes> = (0..panels * 45).map(lanes).collect();

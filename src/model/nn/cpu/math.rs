@@ -35,11 +35,11 @@ pub fn normal_distribution<S: Simd>(s: S, x: S::V) -> S::V {
 #[inline(always)]
 fn erf_below_one<S: Simd>(s: S, t: S::V) -> S::V {
     let p = [
-        1.128_379_1,
+        std::f32::consts::FRAC_2_SQRT_PI,
         -0.376_126_26,
         0.112_836_03,
         -0.026_854_444,
-        0.005_189_535_4,
+        0.005_189_535,
         -0.000_802_084_1,
         7.889_119e-5,
     ];
