@@ -7,6 +7,7 @@
 pub mod geometry;
 
 // Layer 1: data and sockets.
+pub mod block_system;
 pub mod cloud;
 pub mod constraint;
 pub mod decode;

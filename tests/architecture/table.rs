@@ -4,6 +4,7 @@
 pub const LAYERS: [&[&str]; 5] = [
     &["geometry"],
     &[
+        "block_system",
         "cloud",
         "constraint",
         "decode",
