@@ -6,6 +6,7 @@
 //! pose graph can carry the window's knowledge on. [`sparse`] holds the coarse (3D) and fine (2D
 //! reprojection) stages for pointmaps without metric depth.
 
+pub mod global;
 mod pair;
 mod solve;
 pub mod sparse;

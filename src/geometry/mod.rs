@@ -7,6 +7,7 @@
 mod camera;
 mod distortion;
 mod error;
+pub mod focal;
 pub mod numeric;
 pub mod robust;
 pub mod se3;
