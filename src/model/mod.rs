@@ -1,5 +1,6 @@
 //! Back ends of the `ReconstructionModel` socket.
 
+pub mod dust3r;
 pub mod mapanything;
 pub mod nn;
 mod open;
