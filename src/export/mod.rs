@@ -4,6 +4,7 @@ mod atomic;
 mod colmap;
 mod depth_png;
 mod glb;
+mod pcd;
 mod ply_header;
 mod ply_read;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub use atomic::{create_folder, write_atomically};
 pub use colmap::{ColmapFormat, write_colmap};
 pub use depth_png::{depth_scale, write_depth_png};
 pub use glb::{PlacedCamera, ViewPoints, write_glb};
+pub use pcd::write_pcd;
 pub use ply_read::read_ply;
 pub use ply_write::write_ply;
 pub use sparse::{Observation, SparseModel, SparsePoint, SparseView};
