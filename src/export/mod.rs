@@ -10,6 +10,7 @@ mod ply_read;
 #[cfg(test)]
 mod ply_tests;
 mod ply_write;
+mod recording;
 mod sparse;
 mod trajectory;
 
@@ -20,5 +21,6 @@ pub use glb::{PlacedCamera, ViewPoints, write_glb};
 pub use pcd::write_pcd;
 pub use ply_read::read_ply;
 pub use ply_write::write_ply;
+pub use recording::RecordingWriter;
 pub use sparse::{Observation, SparseModel, SparsePoint, SparseView};
 pub use trajectory::write_trajectory;

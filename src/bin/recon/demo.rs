@@ -1,9 +1,13 @@
 //! `recon demo`: a built-in recording whose truth is known.
 
+use std::path::{Path, PathBuf};
+
 use rayon::prelude::*;
 use recon_node::cloud::PointCloud;
 use recon_node::evaluation::{MapOptions, TrajectoryEvaluation, evaluate_map};
+use recon_node::export::RecordingWriter;
 use recon_node::simulator::{Simulator, SimulatorConfig};
+use recon_node::source::{FrameSource, SourceItem};
 
 use crate::report::MapFigures;
 use crate::session::{self, SessionArgs};
@@ -17,6 +21,9 @@ pub struct Args {
     /// Seed of textures and noise
     #[arg(long, value_name = "N", default_value_t = SimulatorConfig::default().seed)]
     seed: u64,
+    /// Write the recording into this folder, in TUM RGB-D layout, and map nothing
+    #[arg(long, value_name = "DIR")]
+    recording: Option<PathBuf>,
     #[command(flatten)]
     session: SessionArgs,
 }
@@ -28,11 +35,25 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         seed: args.seed,
         ..SimulatorConfig::default()
     };
+    if let Some(folder) = &args.recording {
+        return record(Simulator::new(config)?, folder);
+    }
     let truth = Simulator::new(config.clone())?;
     let judge = |cloud: &PointCloud, evaluation: &TrajectoryEvaluation| {
         judge_map(&truth, cloud, evaluation)
     };
     session::run(&mut Simulator::new(config)?, &args.session, Some(&judge))
+}
+
+/// Leaves the recording itself, for those who want to replay it some other way.
+fn record(mut simulator: Simulator, folder: &Path) -> anyhow::Result<()> {
+    let mut writer = RecordingWriter::new(folder)?;
+    while let Some(item) = simulator.next_item()? {
+        if let SourceItem::Frame(frame) = item {
+            writer.add(&frame)?;
+        }
+    }
+    Ok(writer.finish(simulator.info().reference.as_ref())?)
 }
 
 /// Accuracy against the exact surface; completion against points on the surface that was seen.

@@ -53,11 +53,12 @@ impl Outputs {
 
     /// Publishes where everything is.
     pub fn placement(&self, placement: &Placement, config: &NodeConfig) {
-        self.publish_pose(placement, config);
+        // Who gets a pose may look for its transforms at once.
+        self.transforms(placement, config);
         if let Some(own) = &placement.odometry {
             self.publish_odometry(placement.stamp, own, config);
         }
-        self.transforms(placement, config);
+        self.publish_pose(placement, config);
     }
 
     /// Publishes the correction of odometry.
