@@ -138,7 +138,8 @@ impl Recognizer {
     /// image is too small to have any. `color` is the image as it came.
     pub fn describe(&mut self, color: &Arc<RgbImage>, working: &Frame) -> Option<ViewFeatures> {
         let factor = color.width().div_ceil(self.config.max_width_px).max(1);
-        let whole = Frame { color: Arc::clone(color), depth: None, camera: None, ..working.clone() };
+        let whole =
+            Frame { color: Arc::clone(color), depth: None, camera: None, ..working.clone() };
         let image = whole.reduced(factor).color;
         let found = self.extractor.extract(&image, self.config.max_keypoints).ok()?;
         // A working pixel is a whole number of full ones; image corners are at -0.5.
@@ -249,8 +250,7 @@ impl Recognizer {
                 None => Observation::of_pixel(query.camera, *pixel)?,
             };
             let pixel = known.pixels.get(j as usize)?;
-            let target =
-                Observation::of_pointmap(&keyframe.camera, &keyframe.pointmap, *pixel)?;
+            let target = Observation::of_pointmap(&keyframe.camera, &keyframe.pointmap, *pixel)?;
             Some(Correspondence { source, target })
         };
         found.unwrap_or_default().into_iter().filter_map(pair).collect()

@@ -130,7 +130,8 @@ fn a_camera_that_was_carried_off_is_found_within_a_second() {
             })
             .collect();
         eprintln!("{name}: {} of {} placed", found.len(), outcome.updates.len());
-        let e = evaluate_trajectory(&Trajectory::new(found), &truth, None, DEFAULT_MAX_DIFFERENCE_SECS);
+        let e =
+            evaluate_trajectory(&Trajectory::new(found), &truth, None, DEFAULT_MAX_DIFFERENCE_SECS);
         eprintln!("{:?}", e.map(|e| e.metrics.ate_se3));
     }
 }

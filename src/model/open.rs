@@ -7,13 +7,13 @@ use super::mapanything::preprocess::TargetSize;
 use super::mapanything::{
     BackendOptions, InferOptions, LoadOptions, MapAnything, MapAnythingBackend,
 };
-use super::xfeat::XFeat;
 use super::weights::{Cache, environment, locate};
+use super::xfeat::XFeat;
 use super::{SensorDepth, nn};
 use crate::config::{Config, DtypeChoice, ModelConfig};
 use crate::error::{Error, Result};
-use crate::inference::{Models, ReconstructionModel};
 use crate::features::FeatureExtractor;
+use crate::inference::{Models, ReconstructionModel};
 
 /// Names of all back ends.
 pub const BACK_ENDS: [&str; 2] = ["sensor-depth", "mapanything"];

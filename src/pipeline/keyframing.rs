@@ -127,8 +127,7 @@ impl Pipeline {
             .map(|keyframe| {
                 let keyframe_from_frame = keyframe.world_from_camera.inv_mul(world_from_camera);
                 let there = overlap_frac(pyramid, &keyframe.pyramid, &keyframe_from_frame);
-                let back =
-                    overlap_frac(&keyframe.pyramid, pyramid, &keyframe_from_frame.inverse());
+                let back = overlap_frac(&keyframe.pyramid, pyramid, &keyframe_from_frame.inverse());
                 (keyframe.id, there.min(back))
             })
             .collect()
@@ -176,7 +175,8 @@ impl Pipeline {
         let Some(keyframe) = self.map.get(id) else { return };
         let depth_m = mean_depth_m(&keyframe.frame).unwrap_or(0.0);
         let shared = self.overlaps((&keyframe.pyramid, depth_m), &keyframe.world_from_camera);
-        let is_known = |&(other, overlap): &(KeyframeId, f64)| other != id && overlap > COVISIBLE_FRAC;
+        let is_known =
+            |&(other, overlap): &(KeyframeId, f64)| other != id && overlap > COVISIBLE_FRAC;
         for (other, overlap) in shared.into_iter().filter(is_known) {
             self.covisibility.connect(id, other, overlap);
         }

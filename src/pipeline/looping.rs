@@ -122,11 +122,8 @@ impl Pipeline {
         let near = self.tied_to(newest);
         let gap = self.config.recognition.min_loop_gap_keyframes;
         let exclude = |id: KeyframeId| near.contains(&id) || newest.0.saturating_sub(id.0) < gap;
-        let query = Query {
-            features,
-            camera: &keyframe.camera,
-            pointmap: Some(&keyframe.pointmap),
-        };
+        let query =
+            Query { features, camera: &keyframe.camera, pointmap: Some(&keyframe.pointmap) };
         let sight = |id: KeyframeId| -> Option<Sighting> {
             let sighting = recognizer.sight(&query, self.map.get(id)?)?;
             self.can_have_drifted(newest, &sighting).then_some(sighting)
@@ -222,11 +219,14 @@ impl Pipeline {
         else {
             return Vec::new();
         };
-        let newest_by_last =
-            last.world_from_view * world_from_before.inv_mul(&world_from_newest);
+        let newest_by_last = last.world_from_view * world_from_before.inv_mul(&world_from_newest);
         let as_last = Sighting { world_from_view: newest_by_last, ..sighting.clone() };
         let agrees = self.recognizer.as_ref().is_some_and(|r| r.agree(&as_last, sighting));
-        if agrees && last.keyframe != sighting.keyframe { vec![sighting.clone()] } else { Vec::new() }
+        if agrees && last.keyframe != sighting.keyframe {
+            vec![sighting.clone()]
+        } else {
+            Vec::new()
+        }
     }
 
     /// Spreads a correction of the newest keyframe over the way since the one that it has come back

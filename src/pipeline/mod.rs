@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use nalgebra::Vector6;
 
 use crate::config::Config;
+use crate::constraint::Constraint;
 use crate::dense_residual::RelativeView;
 use crate::error::Result;
 use crate::frame::{Frame, OdometryPrior};
@@ -165,6 +166,11 @@ impl Pipeline {
     /// Returns which keyframes see the same things.
     pub fn covisibility(&self) -> &CovisibilityGraph {
         &self.covisibility
+    }
+
+    /// Returns what ties the keyframes together.
+    pub fn constraints(&self) -> impl Iterator<Item = &Constraint> {
+        self.pose_graph.constraints()
     }
 
     /// Returns the configuration in use.

@@ -35,9 +35,8 @@ const MIN_DEPTH_FRAC: f64 = 0.02;
 pub fn prepare(frame: &Frame, config: &Config) -> Result<PreparedFrame> {
     let width = frame.color.width();
     let reduced = frame.reduced(width.div_ceil(config.sensor.max_width_px));
-    let clipped = reduced
-        .with_depth_offset(config.sensor.depth_offset_m)
-        .clipped(config.sensor.max_range_m);
+    let clipped =
+        reduced.with_depth_offset(config.sensor.depth_offset_m).clipped(config.sensor.max_range_m);
     let camera = clipped.camera.ok_or(Error::MissingInput {
         model: "tracking",
         missing: "a calibrated camera",

@@ -1,9 +1,13 @@
 //! `recon demo`: a built-in recording whose truth is known.
 
+use std::path::{Path, PathBuf};
+
 use rayon::prelude::*;
 use recon_node::cloud::PointCloud;
 use recon_node::evaluation::{MapOptions, TrajectoryEvaluation, evaluate_map};
+use recon_node::export::RecordingWriter;
 use recon_node::simulator::{Simulator, SimulatorConfig, World};
+use recon_node::source::{FrameSource, SourceItem};
 
 use crate::report::MapFigures;
 use crate::session::{self, SessionArgs};
@@ -44,6 +48,9 @@ pub struct Args {
     /// Seed of textures and noise
     #[arg(long, value_name = "N", default_value_t = SimulatorConfig::default().seed)]
     seed: u64,
+    /// Write the recording into this folder, in TUM RGB-D layout, and map nothing
+    #[arg(long, value_name = "DIR")]
+    recording: Option<PathBuf>,
     #[command(flatten)]
     session: SessionArgs,
 }
@@ -53,11 +60,25 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let round = SimulatorConfig::round_of(args.scene.world());
     let duration_secs = args.duration.unwrap_or(round.duration_secs);
     let config = SimulatorConfig { duration_secs, seed: args.seed, ..round };
+    if let Some(folder) = &args.recording {
+        return record(Simulator::new(config)?, folder);
+    }
     let truth = Simulator::new(config.clone())?;
     let judge = |cloud: &PointCloud, evaluation: &TrajectoryEvaluation| {
         judge_map(&truth, cloud, evaluation)
     };
     session::run(&mut Simulator::new(config)?, &args.session, Some(&judge))
+}
+
+/// Leaves the recording itself, for those who want to replay it some other way.
+fn record(mut simulator: Simulator, folder: &Path) -> anyhow::Result<()> {
+    let mut writer = RecordingWriter::new(folder)?;
+    while let Some(item) = simulator.next_item()? {
+        if let SourceItem::Frame(frame) = item {
+            writer.add(&frame)?;
+        }
+    }
+    Ok(writer.finish(simulator.info().reference.as_ref())?)
 }
 
 /// Accuracy against the exact surface; completion against points on the surface that was seen.
