@@ -60,7 +60,11 @@ impl Diagnostics {
     pub fn publish(&self, shared: &Shared, ros_now: Stamp) {
         let now_secs = shared.now_secs();
         let mut inner = shared.lock();
-        let status = vec![self.inputs(&mut inner, now_secs), self.mapping(&mut inner, now_secs)];
+        let mut status =
+            vec![self.inputs(&mut inner, now_secs), self.mapping(&mut inner, now_secs)];
+        // The camera is the hardware: its frame is the only name of it that comes with images.
+        let camera = inner.inputs.camera_frame().unwrap_or_default();
+        status.iter_mut().for_each(|each| each.hardware_id = camera.to_owned());
         drop(inner);
         tell(
             self.publisher
