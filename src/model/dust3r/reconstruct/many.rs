@@ -48,6 +48,17 @@ pub fn reconstruct_many(views: &[Fast3rView], options: &ManyOptions) -> Result<R
     Ok(scene.in_first_view())
 }
 
+/// Returns a view of points in its own frame, at the origin.
+pub fn own_view(maps: &ViewMaps) -> ReconstructedView {
+    let size = (maps.points.width(), maps.points.height());
+    ReconstructedView {
+        depth: maps.points.map(|p| p.z),
+        confidence: maps.confidence.clone(),
+        intrinsics: pinhole(size, first_focal_px(maps)),
+        world_from_camera: Se3::identity(),
+    }
+}
+
 fn pinhole((width, height): (usize, usize), focal_px: f64) -> Intrinsics {
     let (cx, cy) = (width as f64 / 2.0, height as f64 / 2.0);
     Intrinsics { fx: focal_px, fy: focal_px, cx, cy }

@@ -4,12 +4,14 @@ mod cleaning;
 mod global;
 mod many;
 mod pairs;
+mod seen;
 mod sparse;
 
 pub use cleaning::hide_behind;
 pub use global::reconstruct_global;
-pub use many::{ManyOptions, aligned_local, first_focal_px, reconstruct_many};
+pub use many::{ManyOptions, aligned_local, first_focal_px, own_view, reconstruct_many};
 pub use pairs::{OwnMaps, PairGeometry};
+pub use seen::dense_tracks;
 pub use sparse::{SparseOptions, reconstruct_sparse};
 
 use nalgebra::Point3;
