@@ -1,5 +1,7 @@
 //! How long matching takes: `cargo bench --bench matching`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use recon_node::matching::{DescriptorMap, MapPair, Seeds};
 use recon_node::model::xfeat::{SparseConfig, XFeat};

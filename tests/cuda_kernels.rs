@@ -2,6 +2,8 @@
 //! source, has the entry points that the library calls, and the index arithmetic, run on the host,
 //! gives what plain loops give (`cuda_kernels/main.cpp`).
 
+#![allow(clippy::expect_used, reason = "helpers of tests fail like tests")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -1,5 +1,7 @@
 //! XFeat gives what the authors' package gives (`scripts/xfeat_fixture.py` made the reference).
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use recon_node::model::xfeat::{
     DESCRIPTOR_DIM, DenseFeatures, LocalFeatures, SparseConfig, XFeat, grey,
 };

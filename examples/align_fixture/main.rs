@@ -1,6 +1,8 @@
 //! Aligns a scene that MASt3R-SfM's optimiser was given, and compares with what it made of it:
 //! `align_fixture LEVELB.safetensors RESULTS.safetensors`. The last line is one JSON object.
 
+#![allow(clippy::print_stdout, reason = "a program prints")]
+
 mod fixture;
 
 use std::path::PathBuf;

@@ -39,9 +39,9 @@ mod tests {
         assert_eq!(bytes.len(), 2 * POINT_STEP as usize);
         let word =
             |offset: usize| u32::from_le_bytes(bytes[offset..offset + 4].try_into().unwrap());
-        assert_eq!(f32::from_bits(word(4)), -2.0);
+        assert_eq!(word(4), (-2.0_f32).to_bits());
         assert_eq!(word(12), 0x0012_3456);
-        assert_eq!(f32::from_bits(word(24)), 3.0);
+        assert_eq!(word(24), 3.0_f32.to_bits());
         assert_eq!(word(28), 0x00ff_0001);
         assert_eq!(FIELDS.last().unwrap().1 + 4, POINT_STEP);
     }

@@ -15,7 +15,7 @@ use super::parameters::Settings;
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::Se3;
-use crate::inference::ReconstructionModel;
+use crate::inference::Models;
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::messages::decoding;
 use crate::observer::{MapUpdate, TrackingState};
@@ -67,10 +67,10 @@ pub struct FrameOutput {
 
 impl Session {
     /// Returns a session without a map.
-    pub fn new(settings: Settings, model: Box<dyn ReconstructionModel>) -> Self {
+    pub fn new(settings: Settings, models: impl Into<Models>) -> Self {
         let tree = FrameTree::new(settings.node.odometry == OdometryInput::None);
         Self {
-            pipeline: Pipeline::new(settings.pipeline.clone(), model),
+            pipeline: Pipeline::new(settings.pipeline.clone(), models),
             settings,
             tree,
             samples: MapSamples::default(),

@@ -163,7 +163,9 @@ mod tests {
     fn pairs_are_made_by_the_policy() {
         let equal = [('c', 0), ('d', 0), ('d', 33), ('c', 33)];
         let near = [('c', 0), ('d', 5), ('d', 30), ('c', 33), ('d', 63), ('c', 67), ('d', 96)];
-        let cases: [(f64, &[(char, i64)], &[(i64, i64)]); 5] = [
+        /// The slop, what arrives (colour or depth, at which millisecond), and the pairs.
+        type Case<'a> = (f64, &'a [(char, i64)], &'a [(i64, i64)]);
+        let cases: [Case<'_>; 5] = [
             (0.0, &equal, &[(0, 0), (33, 33)]),
             (0.0, &near, &[]),
             (0.02, &near, &[(0, 5), (33, 30), (67, 63)]),

@@ -13,10 +13,6 @@ impl<'a> Bytes<'a> {
         self.take(1)[0]
     }
 
-    pub fn u16(&mut self) -> u16 {
-        u16::from_le_bytes(self.take(2).try_into().unwrap())
-    }
-
     pub fn u32(&mut self) -> u32 {
         u32::from_le_bytes(self.take(4).try_into().unwrap())
     }

@@ -39,12 +39,6 @@ impl Fixture {
         cases
     }
 
-    pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.tensors().names().into_iter().map(ToOwned::to_owned).collect();
-        names.sort();
-        names
-    }
-
     pub fn has(&self, name: &str) -> bool {
         self.tensors().tensor(name).is_ok()
     }

@@ -1,7 +1,7 @@
 //! What must hold for every input.
 
 use image::{Rgb, RgbImage};
-use nalgebra::{Isometry3, UnitQuaternion, Vector3};
+use nalgebra::{Isometry3, Unit, UnitQuaternion, Vector3};
 use proptest::prelude::*;
 use recon_node::geometry::Intrinsics;
 use recon_node::model::mapanything::postprocess::{
@@ -91,7 +91,7 @@ proptest! {
     #[test]
     fn a_rotation_survives_its_quaternion(axis: [i8; 3], angle in -3.2_f32..3.2) {
         let axis = Vector3::from(axis.map(f32::from)) + Vector3::new(0.1, 0.2, 0.3);
-        let rotation = UnitQuaternion::from_scaled_axis(axis.normalize() * angle);
+        let rotation = UnitQuaternion::from_axis_angle(&Unit::new_normalize(axis), angle);
         let matrix = rotation.to_rotation_matrix();
         let found = quaternion_from_rotation(matrix.matrix());
         prop_assert!(found.w >= 0.0 && (found.norm() - 1.0).abs() < 1e-5);

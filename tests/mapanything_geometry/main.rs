@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 #![allow(clippy::float_cmp, reason = "what is compared for equality is promised exactly")]
+#![allow(clippy::print_stdout, reason = "tests say what they skip")]
 
 mod fixture;
 mod laws;

@@ -120,7 +120,7 @@ fn check_product(rows: usize, depth: usize, columns: usize, seed: u64) {
         (Matrix::Bf16(&bf), widened(&mut bf.iter().map(|x| x.to_f32()))),
         (Matrix::F16(&hf), widened(&mut hf.iter().map(|x| x.to_f32()))),
     ];
-    if depth % 32 == 0 {
+    if depth.is_multiple_of(32) {
         cases.push((Matrix::Q8 { numbers: &q8, scales: &scales }, wide));
     }
     for level in Level::available() {

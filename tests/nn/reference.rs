@@ -66,16 +66,13 @@ pub fn conv3x3(x: &[f32], [h, w, c]: [usize; 3], weight: &[f32], stride: usize) 
     for y in (0..h).step_by(stride) {
         for column in (0..w).step_by(stride) {
             for weight in weight.chunks_exact(9 * c) {
-                let mut sum = 0.0;
-                for (tap, weight) in weight.chunks_exact(c).enumerate() {
+                let taps = weight.chunks_exact(c).enumerate();
+                let inside = taps.filter_map(|(tap, weight)| {
                     let (y, x_at) = (y + tap / 3, column + tap % 3);
-                    if y == 0 || x_at == 0 || y > h || x_at > w {
-                        continue;
-                    }
-                    let pixel = &x[((y - 1) * w + x_at - 1) * c..][..c];
-                    sum += product(pixel, weight, c)[0];
-                }
-                out.push(sum);
+                    let pixel_at = (y.checked_sub(1)? * w + x_at.checked_sub(1)?) * c;
+                    (y <= h && x_at <= w).then(|| product(&x[pixel_at..][..c], weight, c)[0])
+                });
+                out.push(inside.sum());
             }
         }
     }

@@ -217,7 +217,9 @@ fn without_the_hub_the_message_says_which_files_to_put_where() {
     let closed = Server::start(|_| unreachable!()).address.clone();
     let (lacking, _storage) =
         Hub { lacks: Some("model.safetensors".to_owned()), ..Hub::new() }.start();
-    let cases: [(&str, &[(&str, &str)], &str); 3] = [
+    /// The hub, variables of the environment, and why nothing comes from it.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case<'_>; 3] = [
         (&closed, &[], "cannot be fetched"),
         (&lacking.address, &[("HF_HUB_OFFLINE", "1")], "HF_HUB_OFFLINE is set"),
         (&lacking.address, &[], "there is no such file"),

@@ -1,6 +1,6 @@
 //! Weights that are made here: random ones, smaller ones, and what checking finds in bad ones.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -214,7 +214,7 @@ fn a_file_of_the_hub_is_compared_with_its_checksum() {
 }
 
 /// The tensors of a folder, by the names of the checkpoint.
-fn loaded(folder: &Path, names: impl Iterator<Item = String>) -> HashMap<String, Vec<f32>> {
+fn loaded(folder: &Path, names: impl Iterator<Item = String>) -> BTreeMap<String, Vec<f32>> {
     let checkpoint = Checkpoint::open(folder, (&Device::Cpu, DType::F32), false).unwrap();
     names.map(|n| (n.clone(), numbers(&checkpoint.weights.tensor_f32(&n).unwrap()))).collect()
 }
@@ -303,7 +303,7 @@ fn what_random_weights_say_is_finite_and_varies() {
                 "{name}: depth {mean} ± {deviation}, scale {}, confidence {:?}, kept {:?}",
                 view.metric_scale,
                 moments(view.confidence.values()),
-                moments(&view.unambiguous.map(|kept| f32::from(kept)).values())
+                moments(view.unambiguous.map(f32::from).values())
             );
             assert!(depths.iter().all(|depth| depth.is_finite()));
             assert!(deviation > 0.01 * mean.abs(), "{name}: {mean} ± {deviation}");

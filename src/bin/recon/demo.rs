@@ -6,18 +6,45 @@ use rayon::prelude::*;
 use recon_node::cloud::PointCloud;
 use recon_node::evaluation::{MapOptions, TrajectoryEvaluation, evaluate_map};
 use recon_node::export::RecordingWriter;
-use recon_node::simulator::{Simulator, SimulatorConfig};
+use recon_node::simulator::{Simulator, SimulatorConfig, World};
 use recon_node::source::{FrameSource, SourceItem};
 
 use crate::report::MapFigures;
 use crate::session::{self, SessionArgs};
 
+/// A world to record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Scene {
+    /// A furnished room
+    Room,
+    /// The same room, and a box that moves through it
+    MovingBox,
+    /// Three rooms that are exactly alike, along a corridor
+    Corridor,
+    /// A corridor round a square of ten metres
+    Building,
+}
+
+impl Scene {
+    fn world(self) -> World {
+        match self {
+            Self::Room => World::Room,
+            Self::MovingBox => World::MovingBox,
+            Self::Corridor => World::Corridor { rooms: 3 },
+            Self::Building => World::Building { side_m: 10.0 },
+        }
+    }
+}
+
 /// What `recon demo` is asked.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Length of the recording in seconds; one round through the room takes 20
-    #[arg(long, value_name = "SECS", default_value_t = SimulatorConfig::default().duration_secs)]
-    duration: f64,
+    /// What to record
+    #[arg(long, value_enum, default_value_t = Scene::Room)]
+    scene: Scene,
+    /// Length of the recording in seconds [default: one round; in the room that is 20]
+    #[arg(long, value_name = "SECS")]
+    duration: Option<f64>,
     /// Seed of textures and noise
     #[arg(long, value_name = "N", default_value_t = SimulatorConfig::default().seed)]
     seed: u64,
@@ -30,11 +57,9 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let config = SimulatorConfig {
-        duration_secs: args.duration,
-        seed: args.seed,
-        ..SimulatorConfig::default()
-    };
+    let round = SimulatorConfig::round_of(args.scene.world());
+    let duration_secs = args.duration.unwrap_or(round.duration_secs);
+    let config = SimulatorConfig { duration_secs, seed: args.seed, ..round };
     if let Some(folder) = &args.recording {
         return record(Simulator::new(config)?, folder);
     }

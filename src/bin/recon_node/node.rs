@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use r2r::lifecycle_msgs::srv::ChangeState;
 use r2r::sensor_msgs::msg::PointCloud2;
 use r2r::{Context, Node, Publisher, ServiceRequest};
-use recon_node::inference::ReconstructionModel;
+use recon_node::inference::Models;
 use recon_node::model;
 use recon_node::ros::lifecycle::{Outcome, State};
 use recon_node::stamp::Stamp;
@@ -188,7 +188,7 @@ impl ReconNode {
 
     /// Loads the model on a thread of its own: that may take minutes, in which the node can be
     /// asked for its state, and stopped.
-    fn load_model(&mut self) -> anyhow::Result<Box<dyn ReconstructionModel>> {
+    fn load_model(&mut self) -> anyhow::Result<Models> {
         let config = self.parameters.settings().pipeline.clone();
         let (name, begun) = (config.model.name.clone(), Instant::now());
         let (sender, receiver) = sync_channel(1);

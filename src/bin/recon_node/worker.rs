@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use r2r::Publisher;
 use r2r::sensor_msgs::msg::PointCloud2;
 use recon_node::geometry::Se3;
-use recon_node::inference::ReconstructionModel;
+use recon_node::inference::Models;
 use recon_node::ros::config::OdometryInput;
 use recon_node::ros::inputs::FrameParts;
 use recon_node::ros::map_cloud::MapSnapshot;
@@ -66,7 +66,7 @@ impl Worker {
     pub fn start(
         shared: &Arc<Shared>,
         settings: &Settings,
-        model: Box<dyn ReconstructionModel>,
+        model: Models,
         outputs: Outputs,
         map: Publisher<PointCloud2>,
     ) -> Self {
