@@ -15,6 +15,9 @@ mod literal;
 mod maps;
 mod pair;
 pub mod parity;
+pub mod preprocess;
+pub mod reconstruct;
+pub mod retrieval;
 
 pub use checkpoint::{Checkpoint, Family};
 pub use config::{ExpMode, FamilyConfig};
