@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::config::{NodeConfig, OdometryInput, Transport};
 use super::diagnosis::Troubles;
-use super::rates::{Durations, RateMeter};
+use super::rates::{Durations, GapMeter, RateMeter};
 use super::sync::{Synchronizer, Waiting};
 use crate::frame::OdometryPrior;
 use crate::geometry::{Camera, Se3};
@@ -93,6 +93,8 @@ pub struct Inputs {
     pub odometry_rate: RateMeter,
     /// From the stamp of images to their arrival.
     pub stamp_delay: Durations,
+    /// How many images are missing between those that come.
+    pub image_gaps: GapMeter,
 }
 
 #[derive(Debug, Clone)]
@@ -124,6 +126,7 @@ impl Inputs {
             info_rate: RateMeter::default(),
             odometry_rate: RateMeter::default(),
             stamp_delay: Durations::default(),
+            image_gaps: GapMeter::default(),
         }
     }
 
@@ -241,6 +244,7 @@ impl Inputs {
         self.image_rate.tick(now_secs);
         let color = waiting(data, now_secs)?;
         self.stamp_delay.push(ros_now.secs_since(color.stamp));
+        self.image_gaps.push(color.stamp);
         if let Some(last) = self.last_stamp.filter(|&last| color.stamp <= last) {
             if last.secs_since(color.stamp) < self.config.time_jump {
                 return Err(format!("image: its stamp {} is not after {last}", color.stamp));
@@ -289,7 +293,7 @@ impl Inputs {
         let message: Odometry = cdr::decode(data)?;
         if let OdometrySource::Topic(buffer) = &mut self.odometry {
             buffer.insert(&message);
-            let stamp = message.header.stamp.clone().into();
+            let stamp = message.header.stamp.into();
             self.odometry_stamp = self.odometry_stamp.max(Some(stamp));
         }
         Ok(())
@@ -301,7 +305,7 @@ impl Inputs {
             let moved = message.transforms.iter().map(|transform| &transform.header);
             let odometry = moved
                 .filter(|header| header.frame_id.trim_start_matches('/') == self.config.odom_frame);
-            let newest = odometry.map(|header| header.stamp.clone().into()).max();
+            let newest = odometry.map(|header| header.stamp.into()).max();
             self.odometry_stamp = self.odometry_stamp.max(newest);
         }
         self.tf.insert(message, false);

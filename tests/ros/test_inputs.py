@@ -108,6 +108,16 @@ def test_exact_synchronisation_takes_equal_stamps_only(start):
     assert peer.last().frames_processed == 3 and peer.last().images_unpaired == 1
 
 
+def test_images_that_are_lost_on_the_way_are_noticed(start):
+    peer, _ = start()
+    for index in range(0, 40):
+        if index % 8 < 2:
+            peer.map_frames(1, start=index)
+    peer.wait('a warning', lambda: any(
+        s.level == b'\x01' and '% of the images are missing' in s.message and 'reliable' in s.message
+        for m in peer.diagnostics[-1:] for s in m.status))
+
+
 def odometry(index):
     """Odometry that begins somewhere and drifts by a tenth of the way: position and yaw."""
     pose = true_base(index)
