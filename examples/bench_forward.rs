@@ -15,6 +15,7 @@ use recon_node::model::mapanything::encoder::EncodedViews;
 use recon_node::model::mapanything::fusion::ViewPriors;
 use recon_node::model::mapanything::network::{Network, RawOutput};
 use recon_node::model::mapanything::taps::Taps;
+use recon_node::model::nn::cpu::simd::Level;
 use recon_node::model::weights::{NamedArchitecture, Precision, write_random};
 
 /// Time the network of MapAnything, images only.
@@ -53,6 +54,26 @@ struct Args {
     /// Take commands from standard input
     #[arg(long)]
     serve: bool,
+    /// Use no better instructions than these, where the processor has better ones
+    #[arg(long, value_enum)]
+    simd: Option<Simd>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Simd {
+    Portable,
+    Avx2,
+    Avx512,
+}
+
+impl Simd {
+    fn level(self) -> Level {
+        match self {
+            Self::Portable => Level::Portable,
+            Self::Avx2 => Level::Avx2,
+            Self::Avx512 => Level::Avx512,
+        }
+    }
 }
 
 struct Bench {
@@ -65,6 +86,9 @@ type Seconds = [f64; 2];
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    if let Some(simd) = args.simd {
+        simd.level().limit();
+    }
     if !args.weights.exists() {
         let arch = NamedArchitecture::named(&args.arch).context("no such architecture")?;
         write_random(&args.weights, arch, Precision::F32, 1, &|_, _| {})?;

@@ -13,6 +13,7 @@ pub mod constraint;
 pub mod decode;
 pub mod dense_residual;
 pub mod error;
+pub mod features;
 pub mod frame;
 pub mod inference;
 pub mod keyframe;
@@ -39,6 +40,7 @@ pub mod window;
 pub mod config;
 pub mod observer;
 pub mod pipeline;
+pub mod recognition;
 pub mod relocalization;
 pub mod runtime;
 

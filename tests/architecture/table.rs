@@ -10,6 +10,7 @@ pub const LAYERS: [&[&str]; 5] = [
         "decode",
         "dense_residual",
         "error",
+        "features",
         "frame",
         "inference",
         "keyframe",
@@ -24,7 +25,7 @@ pub const LAYERS: [&[&str]; 5] = [
         "trajectory",
     ],
     &["alignment", "evaluation", "map", "matching", "pose_graph", "tracking", "window"],
-    &["config", "observer", "pipeline", "relocalization", "runtime"],
+    &["config", "observer", "pipeline", "recognition", "relocalization", "runtime"],
     &["dataset", "export", "model", "ros", "simulator", "viz"],
 ];
 
