@@ -14,7 +14,15 @@ fn by_differences<G: LieGroup<D>, const D: usize>(
 
 fn tangent<const D: usize>(turn: f64, move_m: f64) -> impl Strategy<Value = SVector<f64, D>> {
     prop::array::uniform7(-1.0..1.0_f64).prop_map(move |v| {
-        SVector::from_fn(|i, _| v[i] * if i < 3 { turn } else if i < 6 { move_m } else { 0.5 })
+        SVector::from_fn(|i, _| {
+            v[i] * if i < 3 {
+                turn
+            } else if i < 6 {
+                move_m
+            } else {
+                0.5
+            }
+        })
     })
 }
 

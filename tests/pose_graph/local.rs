@@ -55,12 +55,8 @@ fn a_map_that_grows_stays_as_good_as_one_that_is_solved_at_once() {
 fn what_a_new_keyframe_costs_does_not_grow_with_the_map() {
     // A way that never comes back: each keyframe is tied to the last few.
     let made = make(&recipe(World::Sphere, 400, 0.002));
-    let near: Vec<Constraint> = made
-        .constraints
-        .iter()
-        .filter(|c| c.source.0.abs_diff(c.target.0) <= 4)
-        .copied()
-        .collect();
+    let near: Vec<Constraint> =
+        made.constraints.iter().filter(|c| c.source.0.abs_diff(c.target.0) <= 4).copied().collect();
     let (_, _, sizes) = grown(&Made { constraints: near, ..made }, &PoseGraphConfig::default());
     let most = |sizes: &[usize]| sizes.iter().copied().max().unwrap();
     assert!(most(&sizes[300..]) <= most(&sizes[50..150]).max(40), "{sizes:?}");

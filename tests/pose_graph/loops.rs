@@ -181,7 +181,8 @@ fn a_refused_loop_is_remembered_and_not_tried_again() {
     let mut poses = graph.solve(start, &config()).poses;
     let wrong = mistaken(20, 70, Se3::identity());
     graph.update_loops(&[wrong]);
-    let settled = graph.settle(&[wrong.target, wrong.source], |id| poses.get(&id).copied(), &config());
+    let settled =
+        graph.settle(&[wrong.target, wrong.source], |id| poses.get(&id).copied(), &config());
     assert_eq!(settled.refused_loops, vec![(wrong.target, wrong.source)]);
     assert_eq!(graph.refused_loops().count(), 1);
     poses.extend(settled.poses);
