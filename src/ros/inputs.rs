@@ -293,7 +293,7 @@ impl Inputs {
         let message: Odometry = cdr::decode(data)?;
         if let OdometrySource::Topic(buffer) = &mut self.odometry {
             buffer.insert(&message);
-            let stamp = message.header.stamp.clone().into();
+            let stamp = message.header.stamp.into();
             self.odometry_stamp = self.odometry_stamp.max(Some(stamp));
         }
         Ok(())
@@ -305,7 +305,7 @@ impl Inputs {
             let moved = message.transforms.iter().map(|transform| &transform.header);
             let odometry = moved
                 .filter(|header| header.frame_id.trim_start_matches('/') == self.config.odom_frame);
-            let newest = odometry.map(|header| header.stamp.clone().into()).max();
+            let newest = odometry.map(|header| header.stamp.into()).max();
             self.odometry_stamp = self.odometry_stamp.max(newest);
         }
         self.tf.insert(message, false);
