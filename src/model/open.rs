@@ -7,11 +7,13 @@ use super::mapanything::preprocess::TargetSize;
 use super::mapanything::{
     BackendOptions, InferOptions, LoadOptions, MapAnything, MapAnythingBackend,
 };
+use super::xfeat::XFeat;
 use super::weights::{Cache, environment, locate};
 use super::{SensorDepth, nn};
 use crate::config::{Config, DtypeChoice, ModelConfig};
 use crate::error::{Error, Result};
-use crate::inference::ReconstructionModel;
+use crate::inference::{Models, ReconstructionModel};
+use crate::features::FeatureExtractor;
 
 /// Names of all back ends.
 pub const BACK_ENDS: [&str; 2] = ["sensor-depth", "mapanything"];
@@ -27,12 +29,31 @@ pub fn check_name(config: &ModelConfig) -> Result<()> {
     if BACK_ENDS.contains(&config.name.as_str()) { Ok(()) } else { Err(unknown(&config.name)) }
 }
 
+/// Returns the networks that the configuration names, ready for use.
+///
+/// # Errors
+/// As [`open_geometry`].
+pub fn open(config: &Config) -> Result<Models> {
+    Ok(Models { geometry: open_geometry(config)?, features: open_features(config)? })
+}
+
+/// Returns what finds local features, where the configuration wants it.
+///
+/// # Errors
+/// Where the weights that come with this package are damaged.
+pub fn open_features(config: &Config) -> Result<Option<Box<dyn FeatureExtractor>>> {
+    match config.recognition.enabled {
+        true => Ok(Some(Box::new(XFeat::bundled()?))),
+        false => Ok(None),
+    }
+}
+
 /// Returns the back end that the configuration names, ready for use.
 ///
 /// # Errors
 /// For an unknown name, for weights that are not there or do not fit, for a device that is not
 /// there; each with the remedy.
-pub fn open(config: &Config) -> Result<Box<dyn ReconstructionModel>> {
+pub fn open_geometry(config: &Config) -> Result<Box<dyn ReconstructionModel>> {
     match config.model.name.as_str() {
         "sensor-depth" => Ok(Box::new(SensorDepth::new(config.sensor.clone()))),
         "mapanything" => Ok(Box::new(map_anything(&config.model)?)),

@@ -68,6 +68,11 @@ impl Pipeline {
         (self.anchor, self.motion, self.lost_frames) = (None, None, 0);
         self.wants_keyframe = false;
         self.records.clear();
+        self.travelled.clear();
+        self.unconfirmed = None;
+        if let Some(recognizer) = &mut self.recognizer {
+            recognizer.clear();
+        }
     }
 
     /// A placed frame sharpens its keyframe, and where it has left it, calls for another.
@@ -82,6 +87,9 @@ impl Pipeline {
             .motion
             .as_ref()
             .map(|last| last.view.target_from_reference * frame_from_keyframe.inverse());
+        if let Some(step) = &previous_from_camera {
+            self.travel.add(step);
+        }
         let tracked_against = self.anchor.as_ref().map(|anchor| anchor.keyframe);
         self.place(frame, tracked.view);
         self.fuse_frame(frame, tracked);
@@ -116,7 +124,7 @@ impl Pipeline {
     }
 
     /// Hangs the frame on the anchor.
-    fn place(&mut self, frame: &PreparedFrame, view: RelativeView) {
+    pub(super) fn place(&mut self, frame: &PreparedFrame, view: RelativeView) {
         self.remember_motion(frame, view);
         self.lost_frames = 0;
         if let Some(anchor) = &self.anchor {
@@ -128,12 +136,12 @@ impl Pipeline {
         }
     }
 
-    fn last_pose(&self) -> Option<Se3> {
+    pub(super) fn last_pose(&self) -> Option<Se3> {
         let record = self.records.last()?;
         Some(self.map.get(record.keyframe)?.world_from_camera * record.keyframe_from_camera)
     }
 
-    fn update(&self, frame_id: u64, stamp: Stamp, state: TrackingState) -> MapUpdate {
+    pub(super) fn update(&self, frame_id: u64, stamp: Stamp, state: TrackingState) -> MapUpdate {
         MapUpdate {
             frame_id,
             stamp,

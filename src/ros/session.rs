@@ -13,7 +13,7 @@ use super::parameters::Settings;
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::Se3;
-use crate::inference::ReconstructionModel;
+use crate::inference::Models;
 use crate::keyframe::Keyframe;
 use crate::messages::decoding;
 use crate::observer::{MapUpdate, TrackingState};
@@ -67,10 +67,10 @@ pub struct FrameOutput {
 
 impl Session {
     /// Returns a session without a map.
-    pub fn new(settings: Settings, model: Box<dyn ReconstructionModel>) -> Self {
+    pub fn new(settings: Settings, models: impl Into<Models>) -> Self {
         let tree = FrameTree::new(settings.node.odometry == OdometryInput::None);
         Self {
-            pipeline: Pipeline::new(settings.pipeline.clone(), model),
+            pipeline: Pipeline::new(settings.pipeline.clone(), models),
             settings,
             tree,
             samples: MapSamples::default(),
@@ -81,8 +81,8 @@ impl Session {
     }
 
     /// Begins anew with an empty map; our own odometry goes on, since it must not jump.
-    pub fn restart(&mut self, model: Box<dyn ReconstructionModel>) {
-        self.pipeline = Pipeline::new(self.settings.pipeline.clone(), model);
+    pub fn restart(&mut self, models: impl Into<Models>) {
+        self.pipeline = Pipeline::new(self.settings.pipeline.clone(), models);
         self.tree.restart_map();
         self.samples.clear();
         self.report = Report { last: None, loops: 0, keyframes: 0, ..self.report.clone() };

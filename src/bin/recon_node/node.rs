@@ -8,7 +8,7 @@ use r2r::lifecycle_msgs::srv::ChangeState;
 use r2r::sensor_msgs::msg::PointCloud2;
 use r2r::{Context, Node, Publisher, ServiceRequest};
 use recon_node::error::Error;
-use recon_node::inference::ReconstructionModel;
+use recon_node::inference::Models;
 use recon_node::model::SensorDepth;
 use recon_node::ros::lifecycle::{Outcome, State};
 use recon_node::ros::parameters::Settings;
@@ -227,7 +227,7 @@ impl ReconNode {
 }
 
 /// The back end that the configuration names.
-fn model(settings: &Settings) -> recon_node::error::Result<Box<dyn ReconstructionModel>> {
+fn model(settings: &Settings) -> recon_node::error::Result<Models> {
     match settings.pipeline.model.name.as_str() {
         "sensor-depth" => Ok(Box::new(SensorDepth::new(settings.pipeline.sensor.clone()))),
         other => Err(Error::config(

@@ -11,7 +11,7 @@ use r2r::recon_node::msg::Status;
 use r2r::sensor_msgs::msg::PointCloud2;
 use recon_node::export::{write_ply, write_trajectory};
 use recon_node::geometry::Se3;
-use recon_node::inference::ReconstructionModel;
+use recon_node::inference::Models;
 use recon_node::observer::TrackingState;
 use recon_node::ros::inputs::FrameParts;
 use recon_node::ros::map_cloud::MapSnapshot;
@@ -24,7 +24,7 @@ use crate::outputs::{Outputs, tell};
 use crate::shared::{Command, Shared, Work};
 
 /// Makes the model anew, for each session one.
-pub type ModelMaker = fn(&Settings) -> recon_node::error::Result<Box<dyn ReconstructionModel>>;
+pub type ModelMaker = fn(&Settings) -> recon_node::error::Result<Models>;
 
 /// Seconds between two status messages while no frame comes.
 const STATUS_SECS: f64 = 0.5;
