@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use candle_core::{DType, Device};
 use clap::{Parser, ValueEnum};
-use recon_node::model::dust3r::parity as family;
+use recon_node::model::dust3r::{Network, parity as family};
 use recon_node::model::mapanything::parity::{Case, Comparison, Limits, compare};
 use recon_node::model::mapanything::{Ignored, LoadOptions, MapAnything};
 
@@ -92,7 +92,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         TypeName::F32 if arguments.strict => (DType::F32, Limits::Absolute),
         TypeName::F32 => (DType::F32, Limits::Scaled),
     };
-    if let Ok(network) = family::Network::open(&arguments.model, &device, dtype) {
+    if let Ok(network) = Network::open(&arguments.model, &device, dtype) {
         let limit = family::LIMIT * arguments.tolerance;
         let comparisons = family::compare(&network, &arguments.case, limit)?;
         print(&comparisons);

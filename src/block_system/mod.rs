@@ -102,7 +102,19 @@ impl<const D: usize> BlockSystem<D> {
     /// Returns what each unknown is in the solution by the last factorisation; `None` where a
     /// number is not finite.
     pub fn solve(&mut self) -> Option<Vec<SVector<f64, D>>> {
-        let mut solution = self.right.clone();
+        self.solve_flat(self.right.clone())
+    }
+
+    /// The same for another right side.
+    pub fn solve_for(&mut self, right: &[SVector<f64, D>]) -> Option<Vec<SVector<f64, D>>> {
+        let mut flat = vec![0.0; self.right.len()];
+        for (part, &p) in right.iter().zip(&self.pattern.position) {
+            flat[D * p..D * (p + 1)].copy_from_slice(part.as_slice());
+        }
+        self.solve_flat(flat)
+    }
+
+    fn solve_flat(&mut self, mut solution: Vec<f64>) -> Option<Vec<SVector<f64, D>>> {
         self.substitute(&mut solution, 1);
         let unknown = |&p: &usize| SVector::from_column_slice(&solution[D * p..D * (p + 1)]);
         let finite = solution.iter().all(|v| v.is_finite());

@@ -59,9 +59,10 @@ impl Pattern {
             Some(*sum)
         }));
         let matrix = entries(dim, &rows);
+        // In an order as it is given, the symbolic factorisation reads the upper triangle.
         let factor = factorize_symbolic_cholesky(
-            matrix.as_ref(),
-            Side::Lower,
+            upper_entries(dim, &rows).as_ref(),
+            Side::Upper,
             SymmetricOrdering::Identity,
             CholeskySymbolicParams::default(),
         );
@@ -128,6 +129,24 @@ fn compressed(rows: &[Vec<usize>]) -> (Vec<usize>, Vec<usize>) {
         starts.push(entries.len());
     }
     (starts, entries)
+}
+
+/// The pattern of the upper triangle entry by entry.
+fn upper_entries(dim: usize, rows: &[Vec<usize>]) -> SymbolicSparseColMat<usize> {
+    let n = dim * rows.len();
+    let mut columns = vec![Vec::new(); rows.len()];
+    for (column, rows) in rows.iter().enumerate() {
+        rows.iter().for_each(|&row| columns[row].push(column));
+    }
+    let (mut starts, mut entries) = (vec![0], Vec::new());
+    for (column, above) in columns.iter().enumerate() {
+        for c in 0..dim {
+            entries.extend(above.iter().flat_map(|row| dim * row..dim * (row + 1)));
+            entries.extend(dim * column..=dim * column + c);
+            starts.push(entries.len());
+        }
+    }
+    SymbolicSparseColMat::new_checked(n, n, starts, None, entries)
 }
 
 /// The pattern of the lower triangle entry by entry.

@@ -244,6 +244,6 @@ impl Pipeline {
                 (k.id, part * k.world_from_camera)
             })
             .collect();
-        self.map.set_poses(&moved);
+        self.move_keyframes(&moved);
     }
 }

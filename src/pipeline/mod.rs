@@ -9,9 +9,10 @@ mod looping;
 mod mapping;
 mod prepare;
 mod recognizing;
+mod refining;
 mod working_size;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nalgebra::Vector6;
 
@@ -31,10 +32,11 @@ use crate::reference::Reference;
 use crate::stamp::Stamp;
 use crate::tracking::{LostReason, Tracked, Tracker};
 use crate::trajectory::{StampedPose, Trajectory};
-use crate::window::CovisibilityGraph;
+use crate::window::{CovisibilityGraph, Places};
 
 use looping::Travel;
 pub use prepare::{PreparedFrame, prepare};
+pub use refining::{DepthOffset, Refined};
 
 /// Turns frames into poses and a map.
 pub struct Pipeline {
@@ -43,7 +45,11 @@ pub struct Pipeline {
     tracker: Tracker,
     map: GlobalMap,
     covisibility: CovisibilityGraph,
+    /// Where the keyframes stand.
+    places: Places,
     pose_graph: PoseGraph,
+    /// Pairs of keyframes, the newer first, that constraints tie together across a gap.
+    long_ties: BTreeSet<(KeyframeId, KeyframeId)>,
     anchor: Option<Anchor>,
     motion: Option<Motion>,
     /// Frames without a pose since the last one with a pose.
@@ -109,7 +115,9 @@ impl Pipeline {
             model,
             map: GlobalMap::default(),
             covisibility: CovisibilityGraph::default(),
+            places: Places::default(),
             pose_graph: PoseGraph::default(),
+            long_ties: BTreeSet::new(),
             anchor: None,
             motion: None,
             lost_frames: 0,

@@ -4,5 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail like tests")]
 
 mod checkpoints;
+mod fixture;
+mod geometry;
 mod networks;
 mod support;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use candle_core::{DType, Device, safetensors};
-use recon_node::model::dust3r::parity::{LIMIT, Network, compare};
+use recon_node::model::dust3r::Network;
+use recon_node::model::dust3r::parity::{LIMIT, compare};
 use recon_node::model::nn::RopeTable;
 
 use crate::support::{data, shared};

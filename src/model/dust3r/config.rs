@@ -120,6 +120,7 @@ fn descriptor_dim(mode: Option<&Literal>) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "what is compared for equality is promised exactly")]
 mod tests {
     use super::*;
 

@@ -78,6 +78,11 @@ impl Encoded {
         self.len() == 0
     }
 
+    /// Returns the number of tokens of a view, at least one.
+    pub fn token_count(&self) -> usize {
+        (self.patches.0 * self.patches.1).max(1)
+    }
+
     /// Returns view `i` alone, in memory of its own.
     ///
     /// # Errors
@@ -97,6 +102,16 @@ impl Encoded {
         }
         let tokens: Vec<&Tensor> = views.iter().map(|view| &view.tokens).collect();
         Ok(Self { tokens: Tensor::cat(&tokens, 0)?, patches: first.patches })
+    }
+
+    /// Returns a vector of length one by which views of one place find each other: the mean of the
+    /// third powers of the first view's tokens, third root drawn (GeM pooling, Radenović et al.,
+    /// 2018), as MapAnything's.
+    pub(super) fn descriptor(&self) -> Result<Vec<f32>> {
+        let tokens = self.tokens.narrow(0, 0, 1)?.to_dtype(DType::F32)?.maximum(1e-6)?;
+        let pooled = (tokens.sqr()? * &tokens)?.mean(1)?.powf(1.0 / 3.0)?;
+        let length = pooled.sqr()?.sum_keepdim(1)?.sqrt()?;
+        pooled.broadcast_div(&length)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()
     }
 
     /// Returns the tokens of view `i`, one after the other: what retrieval goes by.

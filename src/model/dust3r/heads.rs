@@ -184,6 +184,7 @@ pub(super) fn dense_names(stored: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "what is compared for equality is promised exactly")]
 mod tests {
     use super::*;
 

@@ -4,6 +4,7 @@
 //! The three share encoder, heads and meaning of numbers. [`PairNetwork`] is DUSt3R's and MASt3R's,
 //! two views at a time; [`Fast3rNetwork`] is Fast3R's, all views at once.
 
+mod backend;
 mod block;
 mod checkpoint;
 mod config;
@@ -13,15 +14,23 @@ mod fast3r;
 mod heads;
 mod literal;
 mod maps;
+mod network;
 mod pair;
+pub mod pair_cache;
 pub mod parity;
+pub mod preprocess;
+pub mod reconstruct;
+mod resample;
+pub mod retrieval;
 
+pub use backend::{BackendOptions, FamilyBackend};
 pub use checkpoint::{Checkpoint, Family};
 pub use config::{ExpMode, FamilyConfig};
 pub use encoder::{Encoded, ImagePlanes};
 pub use fast3r::{Fast3rNetwork, Fast3rView, ImageIds};
 pub use heads::HeadKind;
 pub use maps::{DescriptorGrid, ViewMaps};
+pub use network::Network;
 pub use pair::{PairMaps, PairNetwork, SymmetricMaps};
 
 use crate::error::Error;

@@ -12,36 +12,13 @@ use super::encoder::ImagePlanes;
 use super::fast3r::{Fast3rNetwork, ImageIds};
 use super::maps::ViewMaps;
 use super::pair::PairNetwork;
-use super::{Checkpoint, Encoded, Family};
+use super::{Encoded, Network};
 use crate::error::{Error, Result};
 use crate::model::mapanything::parity::Comparison;
 use crate::model::mapanything::taps::Taps;
 
 /// The largest difference, relative to the largest number of the reference's result.
 pub const LIMIT: f64 = 1e-5;
-
-/// A network of the family.
-#[derive(Debug)]
-pub enum Network {
-    /// DUSt3R or MASt3R.
-    Pair(PairNetwork),
-    /// Fast3R.
-    Fast3r(Fast3rNetwork),
-}
-
-impl Network {
-    /// Returns the network at `path`: see [`Checkpoint::open`].
-    ///
-    /// # Errors
-    /// As [`Checkpoint::open`], and where tensors are missing.
-    pub fn open(path: &Path, device: &Device, dtype: DType) -> Result<Self> {
-        let checkpoint = Checkpoint::open(path, device, dtype)?;
-        Ok(match checkpoint.family {
-            Family::Fast3r => Self::Fast3r(Fast3rNetwork::load(&checkpoint)?),
-            Family::Dust3r | Family::Mast3r => Self::Pair(PairNetwork::load(&checkpoint)?),
-        })
-    }
-}
 
 /// Returns how each recorded result of the case at `path` compares with ours, sorted by name, with
 /// `limit` for each. Results that are not recorded here are left out.
