@@ -92,6 +92,15 @@ impl Frame {
         self
     }
 
+    /// Returns the frame with `offset_m` added to each depth that there is.
+    pub fn with_depth_offset(mut self, offset_m: f64) -> Self {
+        if offset_m != 0.0 {
+            let shifted = |d: f32| if d > 0.0 { (d + offset_m as f32).max(0.0) } else { 0.0 };
+            self.depth = self.depth.map(|depth| Arc::new(DepthImage(depth.raster().map(shifted))));
+        }
+        self
+    }
+
     /// Returns the frame with images of which each pixel stands for `factor` × `factor`: colours
     /// averaged, depths averaged over the nearest surface of the block.
     pub fn reduced(&self, factor: u32) -> Self {

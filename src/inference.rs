@@ -1,6 +1,7 @@
 //! The socket for geometry: whatever turns a window of views into pointmaps.
 
 use crate::error::Result;
+use crate::features::FeatureExtractor;
 use crate::frame::Frame;
 use crate::geometry::{Camera, Se3};
 use crate::pointmap::Pointmap;
@@ -52,4 +53,24 @@ pub trait ReconstructionModel: Send {
     /// # Errors
     /// Where a view lacks what the model cannot do without; the message says what.
     fn infer(&mut self, views: &[View<'_>]) -> Result<Prediction>;
+}
+
+/// The networks that a pipeline works with.
+pub struct Models {
+    /// Where geometry comes from.
+    pub geometry: Box<dyn ReconstructionModel>,
+    /// What places are recognised by; without it, only from where they were seen before.
+    pub features: Option<Box<dyn FeatureExtractor>>,
+}
+
+impl<M: ReconstructionModel + 'static> From<Box<M>> for Models {
+    fn from(geometry: Box<M>) -> Self {
+        Self { geometry, features: None }
+    }
+}
+
+impl From<Box<dyn ReconstructionModel>> for Models {
+    fn from(geometry: Box<dyn ReconstructionModel>) -> Self {
+        Self { geometry, features: None }
+    }
 }

@@ -7,11 +7,13 @@
 pub mod geometry;
 
 // Layer 1: data and sockets.
+pub mod block_system;
 pub mod cloud;
 pub mod constraint;
 pub mod decode;
 pub mod dense_residual;
 pub mod error;
+pub mod features;
 pub mod frame;
 pub mod inference;
 pub mod keyframe;
@@ -38,6 +40,7 @@ pub mod window;
 pub mod config;
 pub mod observer;
 pub mod pipeline;
+pub mod recognition;
 pub mod relocalization;
 pub mod runtime;
 

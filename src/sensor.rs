@@ -10,6 +10,12 @@ pub struct SensorConfig {
     /// Depths beyond this are not used, metres.
     #[schemars(range(min = 0.1, max = 1000.0))]
     pub max_range_m: f64,
+    /// Added to every depth, metres: what the sensor measures too little. Structured light and
+    /// time of flight are often off by centimetres.
+    #[schemars(range(min = -0.5, max = 0.5))]
+    pub depth_offset_m: f64,
+    /// Whether a refinement of the whole map looks for such an offset.
+    pub estimate_depth_offset: bool,
     /// Standard deviation of depth close to the camera, metres.
     #[schemars(range(min = 0.000_01, max = 1.0))]
     pub depth_noise_floor_m: f64,
@@ -30,6 +36,8 @@ impl Default for SensorConfig {
         Self {
             max_width_px: 426,
             max_range_m: 6.0,
+            depth_offset_m: 0.0,
+            estimate_depth_offset: true,
             depth_noise_floor_m: 0.002,
             depth_noise_per_m2: 0.0025,
             edge_step_frac: 0.04,

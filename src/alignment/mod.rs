@@ -3,10 +3,13 @@
 //! Every pair of the window that shares enough is compared both ways by the dense residuals that
 //! tracking uses, over sampled points; all poses move together (Gauss–Newton over SE(3): depth is
 //! metric). What comes back is the poses, and each pair's own optimum as a constraint, so that the
-//! pose graph can carry the window's knowledge on. [`sparse`] holds the coarse (3D) and fine (2D
+//! pose graph can carry the window's knowledge on. [`refine`] does the same for all keyframes of a
+//! map. [`sparse`] holds the coarse (3D) and fine (2D
 //! reprojection) stages for pointmaps without metric depth.
 
+pub mod global;
 mod pair;
+mod refine;
 mod solve;
 pub mod sparse;
 
@@ -19,6 +22,7 @@ use crate::keyframe::{Keyframe, KeyframeId};
 use crate::sensor::DepthNoise;
 
 pub use pair::AlignmentView;
+pub use refine::{Refinement, RefinementConfig, refine};
 
 /// How windows are aligned.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -42,6 +46,8 @@ pub struct AlignmentConfig {
     /// Pairs that share fewer points than this share are not compared.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub min_pair_overlap_frac: f64,
+    /// How a whole map is refined.
+    pub refinement: RefinementConfig,
 }
 
 impl Default for AlignmentConfig {
@@ -53,6 +59,7 @@ impl Default for AlignmentConfig {
             geometric_weight: 1.0,
             depth_gate_frac: 0.05,
             min_pair_overlap_frac: 0.3,
+            refinement: RefinementConfig::default(),
         }
     }
 }

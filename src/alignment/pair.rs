@@ -72,6 +72,20 @@ pub(super) fn pairs(
     noise: DepthNoise,
     config: &AlignmentConfig,
 ) -> Vec<Pair> {
+    let all = (0..views.len()).flat_map(|s| (0..views.len()).map(move |t| [s, t]));
+    let apart: Vec<[usize; 2]> = all.filter(|[source, target]| source != target).collect();
+    sharing(&apart, views, poses, noise, config)
+}
+
+/// Returns those of the pairs (source, target) whose points fall into the target's image often
+/// enough.
+pub(super) fn sharing(
+    candidates: &[[usize; 2]],
+    views: &[AlignmentView<'_>],
+    poses: &[Se3],
+    noise: DepthNoise,
+    config: &AlignmentConfig,
+) -> Vec<Pair> {
     let settings = ResidualSettings {
         depth_noise: noise,
         depth_gate_frac: config.depth_gate_frac,
@@ -79,17 +93,16 @@ pub(super) fn pairs(
         depth_inlier_frac: 0.02,
         geometric_weight: config.geometric_weight,
     };
-    let all = (0..views.len()).flat_map(|s| (0..views.len()).map(move |t| (s, t)));
-    all.filter(|(source, target)| source != target)
-        .map(|(source, target)| Pair {
-            source,
-            target,
-            settings,
-            exposure: Exposure::default(),
-            scale: None,
-        })
-        .collect::<Vec<_>>()
-        .into_par_iter()
+    let pair = |&[source, target]: &[usize; 2]| Pair {
+        source,
+        target,
+        settings,
+        exposure: Exposure::default(),
+        scale: None,
+    };
+    candidates
+        .par_iter()
+        .map(pair)
         .filter(|pair| pair.shared_frac(views, poses) >= config.min_pair_overlap_frac)
         .collect()
 }
@@ -104,6 +117,11 @@ pub(super) fn linearize_all(
 }
 
 impl Pair {
+    /// The source and the target.
+    pub(super) fn ends(&self) -> [usize; 2] {
+        [self.source, self.target]
+    }
+
     fn comparison<'a>(&self, views: &'a [AlignmentView<'a>]) -> Comparison<'a> {
         Comparison {
             points: &views[self.source].points,

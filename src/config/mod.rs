@@ -11,6 +11,7 @@ use crate::alignment::AlignmentConfig;
 use crate::error::{Error, Result};
 use crate::map::MapConfig;
 use crate::pose_graph::PoseGraphConfig;
+use crate::recognition::RecognitionConfig;
 use crate::relocalization::RelocalizationConfig;
 use crate::sensor::SensorConfig;
 use crate::tracking::{KeyframeConfig, TrackingConfig};
@@ -34,6 +35,8 @@ pub struct Config {
     pub keyframe: KeyframeConfig,
     /// Finding the place again after tracking was lost.
     pub relocalization: RelocalizationConfig,
+    /// Recognising places that were seen before, from elsewhere or after long.
+    pub recognition: RecognitionConfig,
     /// Which keyframes are aligned together.
     pub window: WindowConfig,
     /// Alignment of the keyframes of a window.

@@ -7,6 +7,8 @@
 mod camera;
 mod distortion;
 mod error;
+pub mod focal;
+mod group;
 pub mod numeric;
 pub mod robust;
 pub mod se3;
@@ -16,6 +18,7 @@ mod umeyama;
 pub use camera::{Camera, Intrinsics};
 pub use distortion::Distortion;
 pub use error::GeometryError;
+pub use group::{LieGroup, left_jacobian_inverse};
 pub use se3::Se3;
 pub use sim3::Sim3;
 pub use umeyama::{Alignment, align_rigid, align_similarity};

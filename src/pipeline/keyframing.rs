@@ -1,7 +1,11 @@
 //! Keyframes in the pipeline: when one is left, which one follows, and how all are aligned.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use nalgebra::Point3;
 
+use super::looping::sober;
+use super::prepare::mean_depth_m;
 use super::working_size::at_working_size;
 use super::{Motion, Pipeline, PreparedFrame};
 use crate::alignment::align_window;
@@ -11,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::geometry::Se3;
 use crate::inference::View;
 use crate::keyframe::{Keyframe, KeyframeId};
+use crate::pyramid::Pyramid;
 use crate::tracking::{Tracked, has_left_keyframe};
 use crate::window::{overlap_frac, sample_window};
 
@@ -67,7 +72,8 @@ impl Pipeline {
             added => added?,
         };
         self.wants_keyframe = false;
-        let loop_closed = self.align_around(keyframe, None);
+        let mut loop_closed = self.align_around(keyframe, None);
+        loop_closed |= self.close_loop(keyframe, frame);
         self.set_anchor(keyframe);
         self.hang_on(keyframe, RelativeView::identity());
         Ok(KeyframeChange { new_keyframe: Some(keyframe), loop_closed })
@@ -102,25 +108,27 @@ impl Pipeline {
         shared: f64,
     ) -> Option<KeyframeId> {
         let least = self.config.keyframe.reuse_overlap_frac.max(shared + 0.02);
-        self.overlaps(frame, world_from_camera)
+        self.overlaps((&frame.pyramid, frame.mean_depth_m.unwrap_or(0.0)), world_from_camera)
             .into_iter()
             .filter(|&(id, overlap)| id != current && overlap >= least)
             .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
             .map(|(id, _)| id)
     }
 
-    /// What each keyframe near the frame shares with it.
-    fn overlaps(&self, frame: &PreparedFrame, world_from_camera: &Se3) -> Vec<(KeyframeId, f64)> {
-        let reach_m = REACH_DEPTHS * frame.mean_depth_m.unwrap_or(0.0);
-        let here = world_from_camera.translation.vector;
-        self.map
-            .keyframes()
-            .filter(|k| (k.world_from_camera.translation.vector - here).norm() <= reach_m)
+    /// What each keyframe near a view shares with it; of the view, its pyramid and mean depth.
+    fn overlaps(
+        &self,
+        (pyramid, depth_m): (&Pyramid, f64),
+        world_from_camera: &Se3,
+    ) -> Vec<(KeyframeId, f64)> {
+        let reach_m = REACH_DEPTHS * depth_m;
+        let near = self.places.within(&world_from_camera.translation.vector.into(), reach_m);
+        near.into_iter()
+            .filter_map(|id| self.map.get(id))
             .map(|keyframe| {
                 let keyframe_from_frame = keyframe.world_from_camera.inv_mul(world_from_camera);
-                let there = overlap_frac(&frame.pyramid, &keyframe.pyramid, &keyframe_from_frame);
-                let back =
-                    overlap_frac(&keyframe.pyramid, &frame.pyramid, &keyframe_from_frame.inverse());
+                let there = overlap_frac(pyramid, &keyframe.pyramid, &keyframe_from_frame);
+                let back = overlap_frac(&keyframe.pyramid, pyramid, &keyframe_from_frame.inverse());
                 (keyframe.id, there.min(back))
             })
             .collect()
@@ -145,8 +153,11 @@ impl Pipeline {
                 remedy: "look at the images, the depth images and sensor.max_range_m",
             });
         }
-        let overlaps = self.overlaps(frame, &world_from_camera);
         let id = self.map.take_id();
+        if let Some((features, recognizer)) = self.describe(frame).zip(self.recognizer.as_mut()) {
+            recognizer.insert(id, features)?;
+        }
+        self.travelled.insert(id, self.travel);
         self.map.insert(Keyframe {
             id,
             frame: frame.frame.clone(),
@@ -155,18 +166,27 @@ impl Pipeline {
             pointmap,
             world_from_camera,
         });
+        self.places.set(id, world_from_camera.translation.vector.into());
         self.covisibility.insert(id);
-        for (other, overlap) in
-            overlaps.into_iter().filter(|&(_, overlap)| overlap > COVISIBLE_FRAC)
-        {
+        self.see_anew(id);
+        Ok(id)
+    }
+
+    /// Takes note of what a keyframe shares with others from where it stands now.
+    pub(super) fn see_anew(&mut self, id: KeyframeId) {
+        let Some(keyframe) = self.map.get(id) else { return };
+        let depth_m = mean_depth_m(&keyframe.frame).unwrap_or(0.0);
+        let shared = self.overlaps((&keyframe.pyramid, depth_m), &keyframe.world_from_camera);
+        let is_known =
+            |&(other, overlap): &(KeyframeId, f64)| other != id && overlap > COVISIBLE_FRAC;
+        for (other, overlap) in shared.into_iter().filter(is_known) {
             self.covisibility.connect(id, other, overlap);
         }
-        Ok(id)
     }
 
     /// Aligns the window around a keyframe (and `with` another), and lets the pose graph carry the
     /// result on. Returns whether that closed a loop.
-    fn align_around(&mut self, centre: KeyframeId, with: Option<KeyframeId>) -> bool {
+    pub(super) fn align_around(&mut self, centre: KeyframeId, with: Option<KeyframeId>) -> bool {
         let looks_at = |id| self.map.get(id).map_or_else(Point3::origin, looks_at);
         let mut ids = sample_window(&self.covisibility, centre, looks_at, &self.config.window);
         ids.extend(with.filter(|id| !ids.contains(id)));
@@ -177,27 +197,41 @@ impl Pipeline {
             return false;
         };
         let loop_closed = self.closes_loop(&aligned.constraints);
-        self.map.set_poses(&aligned.world_from_camera);
-        self.pose_graph.update(&aligned.constraints);
+        self.move_keyframes(&aligned.world_from_camera);
+        let constraints: Vec<Constraint> = aligned.constraints.iter().map(sober).collect();
+        self.pose_graph.update(&constraints);
         let poses = self.map.keyframes().map(|k| (k.id, k.world_from_camera)).collect();
         let optimized = self.pose_graph.optimize(poses, &self.config.pose_graph);
-        self.map.set_poses(&optimized);
+        self.move_keyframes(&optimized);
         loop_closed
+    }
+
+    /// Moves keyframes to new poses.
+    pub(super) fn move_keyframes(&mut self, world_from_camera: &BTreeMap<KeyframeId, Se3>) {
+        self.map.set_poses(world_from_camera);
+        for (&id, pose) in world_from_camera {
+            self.places.set(id, pose.translation.vector.into());
+        }
     }
 
     /// Whether the constraints tie together what no constraint tied together across a gap before:
     /// the keyframes beside a closed loop close no further one.
-    fn closes_loop(&self, constraints: &[Constraint]) -> bool {
-        let gap = |c: &Constraint| c.target.0.abs_diff(c.source.0);
-        let is_new = |c: &Constraint| {
-            let (newer, older) = (c.target.max(c.source), c.target.min(c.source));
-            let beside = |k: &Constraint| {
-                k.target.max(k.source).0.abs_diff(newer.0) <= LOOP_GAP_KEYFRAMES
-                    && k.target.min(k.source).0.abs_diff(older.0) <= LOOP_GAP_KEYFRAMES
-            };
-            !self.pose_graph.constraints().any(|k| gap(k) >= LOOP_GAP_KEYFRAMES && beside(k))
+    fn closes_loop(&mut self, constraints: &[Constraint]) -> bool {
+        let ends = |c: &Constraint| (c.target.max(c.source), c.target.min(c.source));
+        let long: BTreeSet<(KeyframeId, KeyframeId)> = constraints
+            .iter()
+            .map(ends)
+            .filter(|(newer, older)| newer.0 - older.0 >= LOOP_GAP_KEYFRAMES)
+            .collect();
+        let is_new = |(newer, older): &(KeyframeId, KeyframeId)| {
+            let first = KeyframeId(newer.0.saturating_sub(LOOP_GAP_KEYFRAMES));
+            let last = KeyframeId(newer.0 + LOOP_GAP_KEYFRAMES);
+            let near = self.long_ties.range((first, KeyframeId(0))..=(last, KeyframeId(u32::MAX)));
+            !near.into_iter().any(|(_, other)| other.0.abs_diff(older.0) <= LOOP_GAP_KEYFRAMES)
         };
-        constraints.iter().any(|c| gap(c) >= LOOP_GAP_KEYFRAMES && is_new(c))
+        let closes = long.iter().any(is_new);
+        self.long_ties.extend(long);
+        closes
     }
 
     /// Hangs the last frame on another keyframe.

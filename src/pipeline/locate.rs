@@ -5,8 +5,9 @@ use nalgebra::{Matrix6, Vector6};
 use super::{Anchor, Location, Motion, Pipeline, PreparedFrame};
 use crate::dense_residual::RelativeView;
 use crate::geometry::{Se3, se3};
+use crate::keyframe::KeyframeId;
 use crate::reference::Reference;
-use crate::relocalization::relocalize;
+use crate::relocalization::{Relocalized, relocalize};
 use crate::tracking::{LostReason, MotionPrior, Tracked, Verdict};
 
 impl Pipeline {
@@ -71,28 +72,35 @@ impl Pipeline {
         Tracked { verdict, ..tracked }
     }
 
-    /// Tries the whole map.
+    /// Tries the whole map, or without features what is near.
     fn recover(&mut self, frame: &PreparedFrame, attempt: Option<&Tracked>) -> Location {
-        let max_points = self.config.tracking.max_points;
-        let found = relocalize(
-            &self.tracker,
-            &frame.pyramid,
-            self.map.keyframes(),
-            |keyframe| Reference::new(&keyframe.pyramid, &keyframe.pointmap, max_points),
-            &self.config.relocalization,
-        );
-        match found {
-            Some(found) => {
-                self.set_anchor(found.keyframe);
-                // The last motion was relative to another keyframe: there is none to go on from.
-                self.motion = None;
-                Location::Relocalized(found.tracked)
-            }
+        if let Some(recognized) = self.recognize(frame) {
+            return recognized;
+        }
+        match self.resembled(frame) {
+            Some(found) => self.go_on_from(&found),
             None => Location::Lost(match attempt.map(|t| t.verdict) {
                 Some(Verdict::Lost(reason)) => reason,
                 _ => LostReason::NotRecognized,
             }),
         }
+    }
+
+    /// Looks for keyframes that the frame resembles as a whole: near the last one where places can
+    /// be recognised, else in the whole map.
+    fn resembled(&self, frame: &PreparedFrame) -> Option<Relocalized> {
+        let max_points = self.config.tracking.max_points;
+        let ids: Vec<KeyframeId> = match self.recognizer {
+            Some(_) => self.near_anchor(),
+            None => self.map.keyframes().map(|k| k.id).collect(),
+        };
+        relocalize(
+            &self.tracker,
+            &frame.pyramid,
+            ids.iter().filter_map(|&id| self.map.get(id)),
+            |keyframe| Reference::new(&keyframe.pyramid, &keyframe.pointmap, max_points),
+            &self.config.relocalization,
+        )
     }
 
     /// Remembers where the frame is and how the camera moves.

@@ -12,7 +12,7 @@ use crate::pose_graph::PoseGraph;
 use crate::reference::Reference;
 use crate::stamp::Stamp;
 use crate::tracking::{LostReason, Tracked};
-use crate::window::CovisibilityGraph;
+use crate::window::{CovisibilityGraph, Places};
 
 /// A map of one keyframe is given up when this many times more frames were lost than placed.
 const STILLBORN_RATIO: usize = 5;
@@ -49,7 +49,7 @@ impl Pipeline {
     pub(super) fn lose(&mut self, frame: &PreparedFrame, reason: LostReason) -> MapUpdate {
         self.lost_frames += 1;
         if self.is_stillborn() {
-            self.forget();
+            self.restart();
         }
         self.update(frame.frame.id, frame.frame.stamp, TrackingState::Lost(reason))
     }
@@ -60,14 +60,22 @@ impl Pipeline {
         self.map.len() == 1 && self.records.len() < self.lost_frames / STILLBORN_RATIO
     }
 
-    /// Lets the next frame begin a new map.
-    fn forget(&mut self) {
+    /// Forgets the map and all that hangs on it: the next frame begins a new one. The model stays,
+    /// since it may have taken minutes to load.
+    pub fn restart(&mut self) {
         self.map.clear();
         self.covisibility = CovisibilityGraph::default();
+        self.places = Places::default();
         self.pose_graph = PoseGraph::default();
+        self.long_ties.clear();
         (self.anchor, self.motion, self.lost_frames) = (None, None, 0);
         self.wants_keyframe = false;
         self.records.clear();
+        self.travelled.clear();
+        self.unconfirmed = None;
+        if let Some(recognizer) = &mut self.recognizer {
+            recognizer.clear();
+        }
     }
 
     /// A placed frame sharpens its keyframe, and where it has left it, calls for another.
@@ -82,6 +90,9 @@ impl Pipeline {
             .motion
             .as_ref()
             .map(|last| last.view.target_from_reference * frame_from_keyframe.inverse());
+        if let Some(step) = &previous_from_camera {
+            self.travel.add(step);
+        }
         let tracked_against = self.anchor.as_ref().map(|anchor| anchor.keyframe);
         self.place(frame, tracked.view);
         self.fuse_frame(frame, tracked);
@@ -116,7 +127,7 @@ impl Pipeline {
     }
 
     /// Hangs the frame on the anchor.
-    fn place(&mut self, frame: &PreparedFrame, view: RelativeView) {
+    pub(super) fn place(&mut self, frame: &PreparedFrame, view: RelativeView) {
         self.remember_motion(frame, view);
         self.lost_frames = 0;
         if let Some(anchor) = &self.anchor {
@@ -128,12 +139,12 @@ impl Pipeline {
         }
     }
 
-    fn last_pose(&self) -> Option<Se3> {
+    pub(super) fn last_pose(&self) -> Option<Se3> {
         let record = self.records.last()?;
         Some(self.map.get(record.keyframe)?.world_from_camera * record.keyframe_from_camera)
     }
 
-    fn update(&self, frame_id: u64, stamp: Stamp, state: TrackingState) -> MapUpdate {
+    pub(super) fn update(&self, frame_id: u64, stamp: Stamp, state: TrackingState) -> MapUpdate {
         MapUpdate {
             frame_id,
             stamp,

@@ -5,31 +5,38 @@
 
 mod keyframing;
 mod locate;
+mod looping;
 mod mapping;
 mod prepare;
+mod recognizing;
+mod refining;
 mod working_size;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nalgebra::Vector6;
 
 use crate::config::Config;
+use crate::constraint::Constraint;
 use crate::dense_residual::RelativeView;
 use crate::error::Result;
 use crate::frame::{Frame, OdometryPrior};
 use crate::geometry::Se3;
-use crate::inference::ReconstructionModel;
+use crate::inference::{Models, ReconstructionModel};
 use crate::keyframe::KeyframeId;
 use crate::map::GlobalMap;
 use crate::observer::{MapUpdate, TrackingState};
 use crate::pose_graph::PoseGraph;
+use crate::recognition::{Recognizer, Sighting};
 use crate::reference::Reference;
 use crate::stamp::Stamp;
 use crate::tracking::{LostReason, Tracked, Tracker};
 use crate::trajectory::{StampedPose, Trajectory};
-use crate::window::CovisibilityGraph;
+use crate::window::{CovisibilityGraph, Places};
 
+use looping::Travel;
 pub use prepare::{PreparedFrame, prepare};
+pub use refining::{DepthOffset, Refined};
 
 /// Turns frames into poses and a map.
 pub struct Pipeline {
@@ -38,7 +45,11 @@ pub struct Pipeline {
     tracker: Tracker,
     map: GlobalMap,
     covisibility: CovisibilityGraph,
+    /// Where the keyframes stand.
+    places: Places,
     pose_graph: PoseGraph,
+    /// Pairs of keyframes, the newer first, that constraints tie together across a gap.
+    long_ties: BTreeSet<(KeyframeId, KeyframeId)>,
     anchor: Option<Anchor>,
     motion: Option<Motion>,
     /// Frames without a pose since the last one with a pose.
@@ -46,6 +57,14 @@ pub struct Pipeline {
     records: Vec<FrameRecord>,
     /// Whether the next frame with a pose is to become a keyframe.
     wants_keyframe: bool,
+    /// What knows places again, where there is an extractor of features.
+    recognizer: Option<Recognizer>,
+    /// How far the camera has come.
+    travel: Travel,
+    /// How far it had come at each keyframe.
+    travelled: BTreeMap<KeyframeId, Travel>,
+    /// A loop that the last keyframe was alone to see.
+    unconfirmed: Option<(KeyframeId, Sighting)>,
 }
 
 /// The keyframe that frames are tracked against.
@@ -77,24 +96,37 @@ enum Location {
     Unmapped,
     Tracked(Tracked),
     Relocalized(Tracked),
+    /// Several keyframes agree, from too far for tracking.
+    Recognized(Vec<Sighting>),
     Lost(LostReason),
 }
 
 impl Pipeline {
     /// Returns a pipeline with an empty map.
-    pub fn new(config: Config, model: Box<dyn ReconstructionModel>) -> Self {
+    pub fn new(config: Config, models: impl Into<Models>) -> Self {
+        let Models { geometry: model, features } = models.into();
+        let recognition = &config.recognition;
+        let recognizer = features
+            .filter(|_| recognition.enabled)
+            .map(|extractor| Recognizer::new(recognition.clone(), extractor));
         Self {
             tracker: Tracker::new(config.tracking.clone(), config.sensor.noise()),
             config,
             model,
             map: GlobalMap::default(),
             covisibility: CovisibilityGraph::default(),
+            places: Places::default(),
             pose_graph: PoseGraph::default(),
+            long_ties: BTreeSet::new(),
             anchor: None,
             motion: None,
             lost_frames: 0,
             records: Vec::new(),
             wants_keyframe: false,
+            recognizer,
+            travel: Travel::default(),
+            travelled: BTreeMap::new(),
+            unconfirmed: None,
         }
     }
 
@@ -118,6 +150,7 @@ impl Pipeline {
         let location = self.locate(frame);
         match location {
             Location::Unmapped => self.begin_map(frame),
+            Location::Recognized(sightings) => self.take_up(frame, &sightings),
             Location::Lost(reason) => Ok(self.lose(frame, reason)),
             Location::Tracked(tracked) if self.lost_frames == 0 => {
                 self.extend_map(frame, &tracked, TrackingState::Tracking)
@@ -141,6 +174,11 @@ impl Pipeline {
     /// Returns which keyframes see the same things.
     pub fn covisibility(&self) -> &CovisibilityGraph {
         &self.covisibility
+    }
+
+    /// Returns what ties the keyframes together.
+    pub fn constraints(&self) -> impl Iterator<Item = &Constraint> {
+        self.pose_graph.constraints()
     }
 
     /// Returns the configuration in use.

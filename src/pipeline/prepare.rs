@@ -1,5 +1,9 @@
 //! What is done to a frame before it meets the map; a function of the frame alone.
 
+use std::sync::Arc;
+
+use image::RgbImage;
+
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
@@ -15,6 +19,8 @@ pub struct PreparedFrame {
     pub camera: Camera,
     /// Its pyramid.
     pub pyramid: Pyramid,
+    /// The image as it came.
+    pub full_color: Arc<RgbImage>,
     /// Mean depth of what it sees, metres; `None` where next to nothing of it has depth.
     pub mean_depth_m: Option<f64>,
 }
@@ -29,7 +35,8 @@ const MIN_DEPTH_FRAC: f64 = 0.02;
 pub fn prepare(frame: &Frame, config: &Config) -> Result<PreparedFrame> {
     let width = frame.color.width();
     let reduced = frame.reduced(width.div_ceil(config.sensor.max_width_px));
-    let clipped = reduced.clipped(config.sensor.max_range_m);
+    let clipped =
+        reduced.with_depth_offset(config.sensor.depth_offset_m).clipped(config.sensor.max_range_m);
     let camera = clipped.camera.ok_or(Error::MissingInput {
         model: "tracking",
         missing: "a calibrated camera",
@@ -37,10 +44,12 @@ pub fn prepare(frame: &Frame, config: &Config) -> Result<PreparedFrame> {
     })?;
     let pyramid = Pyramid::new(&clipped, &camera, config.tracking.pyramid_levels);
     let mean_depth_m = mean_depth_m(&clipped);
-    Ok(PreparedFrame { frame: clipped, camera, pyramid, mean_depth_m })
+    let full_color = Arc::clone(&frame.color);
+    Ok(PreparedFrame { frame: clipped, camera, pyramid, full_color, mean_depth_m })
 }
 
-fn mean_depth_m(frame: &Frame) -> Option<f64> {
+/// Mean depth of what a frame sees, metres; `None` where next to nothing of it has depth.
+pub(super) fn mean_depth_m(frame: &Frame) -> Option<f64> {
     let depths = frame.depth.as_ref()?.raster().values();
     let (mut sum, mut count) = (0.0, 0usize);
     for &depth in depths.iter().filter(|&&d| d > 0.0) {

@@ -1,5 +1,6 @@
 //! From whole frames to what is published: decoding, the pipeline, and the frames of REP 105.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nalgebra::Matrix6;
@@ -7,14 +8,15 @@ use nalgebra::Matrix6;
 use super::config::OdometryInput;
 use super::covariance::in_parent;
 use super::frames::{FrameTree, Observed, Placement};
+use super::graph::{GraphView, graph_view};
 use super::inputs::{FrameParts, image_topic};
 use super::map_cloud::{MapSamples, MapSnapshot};
 use super::parameters::Settings;
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::Se3;
-use crate::inference::ReconstructionModel;
-use crate::keyframe::Keyframe;
+use crate::inference::Models;
+use crate::keyframe::{Keyframe, KeyframeId};
 use crate::messages::decoding;
 use crate::observer::{MapUpdate, TrackingState};
 use crate::pipeline::{Pipeline, PreparedFrame, prepare};
@@ -61,16 +63,14 @@ pub struct FrameOutput {
     pub update: MapUpdate,
     /// Where everything is, for a frame with a pose.
     pub placement: Option<Placement>,
-    /// The latest correction, to be published on where odometry is another's.
-    pub held_map_from_odom: Option<Se3>,
 }
 
 impl Session {
     /// Returns a session without a map.
-    pub fn new(settings: Settings, model: Box<dyn ReconstructionModel>) -> Self {
+    pub fn new(settings: Settings, models: impl Into<Models>) -> Self {
         let tree = FrameTree::new(settings.node.odometry == OdometryInput::None);
         Self {
-            pipeline: Pipeline::new(settings.pipeline.clone(), model),
+            pipeline: Pipeline::new(settings.pipeline.clone(), models),
             settings,
             tree,
             samples: MapSamples::default(),
@@ -81,8 +81,8 @@ impl Session {
     }
 
     /// Begins anew with an empty map; our own odometry goes on, since it must not jump.
-    pub fn restart(&mut self, model: Box<dyn ReconstructionModel>) {
-        self.pipeline = Pipeline::new(self.settings.pipeline.clone(), model);
+    pub fn restart(&mut self) {
+        self.pipeline.restart();
         self.tree.restart_map();
         self.samples.clear();
         self.report = Report { last: None, loops: 0, keyframes: 0, ..self.report.clone() };
@@ -144,8 +144,7 @@ impl Session {
         self.next_id += 1;
         self.note(&update);
         let placement = update.world_from_camera.map(|pose| self.place(parts, &update, pose));
-        let held_map_from_odom = self.tree.map_from_odom().copied();
-        Ok(FrameOutput { update, placement, held_map_from_odom })
+        Ok(FrameOutput { update, placement })
     }
 
     /// Makes a keyframe of the next frame with a pose.
@@ -173,11 +172,30 @@ impl Session {
         self.tree.map_from_world().copied()
     }
 
-    /// Returns all that is needed to put the published map together; `None` before there is one.
-    pub fn map_snapshot(&mut self) -> Option<MapSnapshot> {
-        let map_from_world = self.tree.map_from_world()?;
+    /// Returns the latest correction of odometry, once there is one.
+    pub fn map_from_odom(&self) -> Option<Se3> {
+        self.tree.map_from_odom().copied()
+    }
+
+    /// Returns all that is needed to put the published map together; an empty one before there is
+    /// a map.
+    pub fn map_snapshot(&mut self) -> MapSnapshot {
+        let map_from_world = self.tree.map_from_world().copied().unwrap_or_else(Se3::identity);
         let voxel_m = self.settings.node.map_voxel_size;
-        Some(self.samples.snapshot(self.pipeline.map(), map_from_world, voxel_m))
+        self.samples.snapshot(self.pipeline.map(), &map_from_world, voxel_m)
+    }
+
+    /// Returns the cameras of all keyframes in the map.
+    pub fn map_from_keyframes(&self) -> BTreeMap<KeyframeId, Se3> {
+        let Some(map_from_world) = self.tree.map_from_world() else { return BTreeMap::new() };
+        let keyframes = self.pipeline.map().keyframes();
+        keyframes.map(|k| (k.id, map_from_world * k.world_from_camera)).collect()
+    }
+
+    /// Returns the graph of keyframes in the map.
+    pub fn graph(&self) -> GraphView {
+        let covisible = self.pipeline.covisibility().edges();
+        graph_view(&self.map_from_keyframes(), covisible, self.pipeline.constraints())
     }
 
     /// Returns the poses of all frames by the map as it is now: the camera in the map.
@@ -227,6 +245,10 @@ impl Session {
     }
 
     fn place(&mut self, parts: &FrameParts, update: &MapUpdate, pose: Se3) -> Placement {
+        if update.keyframes == 1 && update.new_keyframe.is_some() {
+            // The pipeline has given up a map that was of no use: its world begins here.
+            self.tree.restart_map();
+        }
         self.camera_from_base = Some(parts.base_from_camera.inverse());
         let odom_from_camera = parts.odometry.map(|prior| prior.odom_from_camera);
         self.tree.update(&Observed {

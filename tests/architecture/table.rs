@@ -4,11 +4,13 @@
 pub const LAYERS: [&[&str]; 5] = [
     &["geometry"],
     &[
+        "block_system",
         "cloud",
         "constraint",
         "decode",
         "dense_residual",
         "error",
+        "features",
         "frame",
         "inference",
         "keyframe",
@@ -23,7 +25,7 @@ pub const LAYERS: [&[&str]; 5] = [
         "trajectory",
     ],
     &["alignment", "evaluation", "map", "matching", "pose_graph", "tracking", "window"],
-    &["config", "observer", "pipeline", "relocalization", "runtime"],
+    &["config", "observer", "pipeline", "recognition", "relocalization", "runtime"],
     &["dataset", "export", "model", "ros", "simulator", "viz"],
 ];
 

@@ -13,6 +13,7 @@ mod pointmap;
 mod pose_graph;
 mod pyramid;
 mod recovery;
+mod recognition;
 mod reference;
 mod relocalization;
 mod runtime;

@@ -6,6 +6,7 @@
 //! convolutions are its own (`kernel`), over maps that carry their padding with them.
 
 mod conv;
+mod extractor;
 mod image;
 mod kernel;
 mod keypoints;

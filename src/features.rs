@@ -1,0 +1,29 @@
+//! The socket for local features: whatever finds points in an image that are found again from
+//! elsewhere.
+
+use image::RgbImage;
+
+use crate::error::Result;
+
+/// What an extractor finds in one image.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ImageFeatures {
+    /// Column and row of each keypoint, of centres of pixels, the best first.
+    pub pixels: Vec<[f32; 2]>,
+    /// Descriptors of the keypoints, of unit length, one after the other.
+    pub descriptors: Vec<f32>,
+    /// Descriptors of unit length that cover the whole image, for retrieval.
+    pub dense: Vec<f32>,
+}
+
+/// Finds local features. Implemented by networks in `model`.
+pub trait FeatureExtractor: Send {
+    /// Returns how many numbers a descriptor has.
+    fn descriptor_dim(&self) -> usize;
+
+    /// Returns the features of an image, with at most `max_keypoints` keypoints.
+    ///
+    /// # Errors
+    /// Where the image cannot be used, such as one that is too small.
+    fn extract(&mut self, image: &RgbImage, max_keypoints: usize) -> Result<ImageFeatures>;
+}

@@ -1,0 +1,258 @@
+//! Recognition: which keyframes show the place that an image shows, and how it stands to them.
+//!
+//! An index of the keyframes' descriptors names candidates; matched keypoints give a relative pose,
+//! and both views' geometry has to agree by it ([`two_view`](crate::matching::two_view)). Nothing
+//! here changes the map: what is found are hypotheses, which the pipeline holds against each other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use image::RgbImage;
+use nalgebra::Vector2;
+
+use crate::error::Result;
+use crate::features::FeatureExtractor;
+use crate::frame::Frame;
+use crate::geometry::{Camera, Se3, se3};
+use crate::keyframe::{Keyframe, KeyframeId};
+use crate::matching::mutual_nearest;
+use crate::matching::retrieval::RetrievalIndex;
+use crate::matching::two_view::{
+    Correspondence, Observation, Refusal, TwoViewConfig, TwoViewPose, VerifiedView, relative_pose,
+    verify,
+};
+use crate::pointmap::Pointmap;
+
+/// How places are recognised.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecognitionConfig {
+    /// Whether keyframes are described by learned local features; without, lost frames are found
+    /// near the last keyframe only, and loops are closed only where the drift is small.
+    pub enabled: bool,
+    /// Whether places seen again close loops.
+    pub close_loops: bool,
+    /// Images wider than this are reduced by a whole factor before features are looked for.
+    #[schemars(range(min = 64, max = 4096))]
+    pub max_width_px: u32,
+    /// Keypoints of an image at most.
+    #[schemars(range(min = 50, max = 10_000))]
+    pub max_keypoints: usize,
+    /// Least similarity (cosine) of the descriptors of a match.
+    #[schemars(range(min = -1.0, max = 1.0))]
+    pub min_match_similarity: f32,
+    /// Keyframes that are compared with one image.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_candidates: usize,
+    /// A keyframe at least this many keyframes older closes a loop.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub min_loop_gap_keyframes: u32,
+    /// Two keyframes agree on where a third is when they differ by less than this, metres.
+    #[schemars(range(min = 0.001, max = 10.0))]
+    pub max_disagreement_m: f64,
+    /// The same for its rotation, degrees.
+    #[schemars(range(min = 0.1, max = 90.0))]
+    pub max_disagreement_deg: f64,
+    /// Most drift for each metre of the way, as a share: a loop that would correct more is refused,
+    /// since it is two places that look alike.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_drift_frac: f64,
+    /// When two views count as seeing the same place.
+    pub two_view: TwoViewConfig,
+}
+
+impl Default for RecognitionConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            close_loops: true,
+            max_width_px: 852,
+            max_keypoints: 1000,
+            min_match_similarity: 0.75,
+            max_candidates: 5,
+            min_loop_gap_keyframes: 10,
+            max_disagreement_m: 0.15,
+            max_disagreement_deg: 5.0,
+            max_drift_frac: 0.15,
+            two_view: TwoViewConfig::default(),
+        }
+    }
+}
+
+/// The features of one view, in the pixels that the view is worked with.
+#[derive(Debug, Clone)]
+pub struct ViewFeatures {
+    pixels: Vec<Vector2<f64>>,
+    descriptors: Vec<f32>,
+    /// Descriptors of the whole image; given up once the index has taken them in.
+    dense: Vec<f32>,
+}
+
+/// A view that is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// Its features.
+    pub features: &'a ViewFeatures,
+    /// Its camera.
+    pub camera: &'a Camera,
+    /// Its geometry, where it has any.
+    pub pointmap: Option<&'a Pointmap>,
+}
+
+/// A keyframe that a view was recognised by.
+#[derive(Debug, Clone)]
+pub struct Sighting {
+    /// The keyframe.
+    pub keyframe: KeyframeId,
+    /// How the view stands to it.
+    pub pose: TwoViewPose,
+    /// Where that puts the view in the world.
+    pub world_from_view: Se3,
+}
+
+/// Knows the keyframes by their features.
+pub struct Recognizer {
+    config: RecognitionConfig,
+    extractor: Box<dyn FeatureExtractor>,
+    features: BTreeMap<KeyframeId, ViewFeatures>,
+    index: RetrievalIndex,
+    /// The keyframe that still has the descriptors of its whole image.
+    newest: Option<KeyframeId>,
+}
+
+impl Recognizer {
+    /// Returns a recognizer that knows no keyframe yet.
+    pub fn new(config: RecognitionConfig, extractor: Box<dyn FeatureExtractor>) -> Self {
+        let index = RetrievalIndex::new(extractor.descriptor_dim());
+        Self { config, extractor, features: BTreeMap::new(), index, newest: None }
+    }
+
+    /// Forgets all keyframes.
+    pub fn clear(&mut self) {
+        self.features.clear();
+        self.newest = None;
+        self.index = RetrievalIndex::new(self.extractor.descriptor_dim());
+    }
+
+    /// Returns the features of a frame, in the pixels of its working size, or `None` where the
+    /// image is too small to have any. `color` is the image as it came.
+    pub fn describe(&mut self, color: &Arc<RgbImage>, working: &Frame) -> Option<ViewFeatures> {
+        let factor = color.width().div_ceil(self.config.max_width_px).max(1);
+        let whole =
+            Frame { color: Arc::clone(color), depth: None, camera: None, ..working.clone() };
+        let image = whole.reduced(factor).color;
+        let found = self.extractor.extract(&image, self.config.max_keypoints).ok()?;
+        // A working pixel is a whole number of full ones; image corners are at -0.5.
+        let full_of_working =
+            (f64::from(color.width()) / f64::from(working.color.width())).round().max(1.0);
+        let scale = f64::from(factor) / full_of_working;
+        let to_working = |v: f32| (f64::from(v) + 0.5).mul_add(scale, -0.5);
+        Some(ViewFeatures {
+            pixels: found.pixels.iter().map(|p| p.map(to_working).into()).collect(),
+            descriptors: found.descriptors,
+            dense: found.dense,
+        })
+    }
+
+    /// Takes a keyframe in.
+    ///
+    /// # Errors
+    /// Where the extractor's descriptors have another length than it says.
+    pub fn insert(&mut self, keyframe: KeyframeId, features: ViewFeatures) -> Result<()> {
+        self.index.insert(keyframe, &features.dense)?;
+        let last = self.newest.replace(keyframe).and_then(|last| self.features.get_mut(&last));
+        if let Some(last) = last {
+            last.dense = Vec::new();
+        }
+        self.features.insert(keyframe, features);
+        Ok(())
+    }
+
+    /// Returns the keyframes that look most like the view, the most similar first.
+    ///
+    /// # Errors
+    /// As [`Recognizer::insert`].
+    pub fn candidates(
+        &self,
+        features: &ViewFeatures,
+        exclude: impl Fn(KeyframeId) -> bool,
+    ) -> Result<Vec<KeyframeId>> {
+        let found = self.index.query(&features.dense, self.config.max_candidates, exclude)?;
+        Ok(found.into_iter().map(|found| found.keyframe).collect())
+    }
+
+    /// Returns how the view stands to a keyframe, if matches and geometry say so.
+    pub fn sight(&self, query: &Query<'_>, keyframe: &Keyframe) -> Option<Sighting> {
+        let features = self.features.get(&keyframe.id)?;
+        let seen = self.correspondences(query, features, keyframe);
+        let found = self.related(query, keyframe, &seen).ok()?;
+        let world_from_view = keyframe.world_from_camera * found.target_from_source;
+        Some(Sighting { keyframe: keyframe.id, pose: found, world_from_view })
+    }
+
+    /// Returns the features of a keyframe, if it is the newest, which can still be looked for.
+    pub fn newest_features(&self, keyframe: KeyframeId) -> Option<&ViewFeatures> {
+        self.features.get(&keyframe).filter(|_| self.newest == Some(keyframe))
+    }
+
+    /// Returns whether two sightings put the view at the same place.
+    pub fn agree(&self, a: &Sighting, b: &Sighting) -> bool {
+        let gap = a.world_from_view.inv_mul(&b.world_from_view);
+        gap.translation.vector.norm() <= self.config.max_disagreement_m
+            && se3::angle_rad(&gap) <= self.config.max_disagreement_deg.to_radians()
+    }
+
+    /// Returns the place that at least two sightings agree on, the best supported first, or `None`
+    /// where there is no such place, or another has as much support: two places look alike.
+    pub fn consensus(&self, sightings: &[Sighting]) -> Option<Vec<Sighting>> {
+        let supporters = |a: &Sighting| -> Vec<Sighting> {
+            sightings.iter().filter(|b| self.agree(a, b)).cloned().collect()
+        };
+        let weight = |group: &[Sighting]| group.iter().map(|s| s.pose.inliers.len()).sum::<usize>();
+        let groups: Vec<Vec<Sighting>> = sightings.iter().map(supporters).collect();
+        let best = groups.iter().max_by_key(|group| (group.len(), weight(group)))?;
+        let rival = groups
+            .iter()
+            .filter(|group| !group.iter().any(|a| best.iter().any(|b| self.agree(a, b))))
+            .map(Vec::len)
+            .max()
+            .unwrap_or(0);
+        (best.len() >= 2 && 2 * rival <= best.len()).then(|| best.clone())
+    }
+
+    fn related(
+        &self,
+        query: &Query<'_>,
+        keyframe: &Keyframe,
+        seen: &[Correspondence],
+    ) -> Result<TwoViewPose, Refusal> {
+        let config = &self.config.two_view;
+        let Some(pointmap) = query.pointmap else {
+            return relative_pose(query.camera, &keyframe.camera, seen, config);
+        };
+        let view = VerifiedView { camera: query.camera, pointmap };
+        let known = VerifiedView { camera: &keyframe.camera, pointmap: &keyframe.pointmap };
+        verify(&view, &known, seen, config).map(|(pose, _)| pose)
+    }
+
+    fn correspondences(
+        &self,
+        query: &Query<'_>,
+        known: &ViewFeatures,
+        keyframe: &Keyframe,
+    ) -> Vec<Correspondence> {
+        let (dim, least) = (self.extractor.descriptor_dim(), self.config.min_match_similarity);
+        let found = mutual_nearest(dim, &query.features.descriptors, &known.descriptors, least);
+        let pair = |(i, j): (u32, u32)| {
+            let pixel = query.features.pixels.get(i as usize)?;
+            let source = match query.pointmap {
+                Some(map) => Observation::of_pointmap(query.camera, map, *pixel)?,
+                None => Observation::of_pixel(query.camera, *pixel)?,
+            };
+            let pixel = known.pixels.get(j as usize)?;
+            let target = Observation::of_pointmap(&keyframe.camera, &keyframe.pointmap, *pixel)?;
+            Some(Correspondence { source, target })
+        };
+        found.unwrap_or_default().into_iter().filter_map(pair).collect()
+    }
+}
