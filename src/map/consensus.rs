@@ -51,7 +51,8 @@ impl GlobalMap {
             .keyframes()
             .filter(|other| other.id != keyframe.id)
             .map(|other| {
-                let witness_from_view = other.world_from_camera.inv_mul(&keyframe.world_from_camera);
+                let witness_from_view =
+                    other.world_from_camera.inv_mul(&keyframe.world_from_camera);
                 let witness = Witness { keyframe: other, witness_from_view };
                 let shared = points.iter().filter(|p| witness.depths_m(p).is_some()).count();
                 (shared, other.id, witness)
@@ -89,8 +90,7 @@ impl Witness<'_> {
         let pixel = self.keyframe.camera.project(&point)?;
         let map = &self.keyframe.pointmap;
         let (x, y) = (pixel.x.round(), pixel.y.round());
-        let inside =
-            x >= 0.0 && y >= 0.0 && x < map.width() as f64 && y < map.height() as f64;
+        let inside = x >= 0.0 && y >= 0.0 && x < map.width() as f64 && y < map.height() as f64;
         if !inside {
             return None;
         }

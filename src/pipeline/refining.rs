@@ -109,7 +109,6 @@ impl Pipeline {
             });
             let [Some(below), Some(middle), Some(above)] = tried else { return None };
             best = lowest(below, middle, above, step_m)?;
-            if std::env::var_os("LPDEBUG").is_some() { eprintln!("{below:?} {middle:?} {above:?} -> {best:?}"); }
             step_m *= 0.5;
         }
         (best.sigma_m <= MAX_SIGMA_M && best.offset_m.abs() > 3.0 * best.sigma_m).then_some(best)

@@ -115,7 +115,8 @@ fn front(scene: Scene, x: f64) -> Scene {
             frame,
         );
     }
-    scene.cuboid([x + wide / 2.0 + 0.06, FRONT + 0.53, 0.0], [0.04, 0.9, 2.04], 0.0, door)
+    // Opened inwards, all the way to the wall.
+    scene.cuboid([x + 1.05, FRONT + 0.1, 0.0], [0.9, 0.04, 2.04], 0.0, door)
 }
 
 fn table(scene: Scene, x: f64) -> Scene {

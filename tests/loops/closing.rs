@@ -21,7 +21,7 @@ fn drifting() -> SimulatorConfig {
 
 #[test]
 fn a_closed_loop_takes_four_fifths_of_the_drift_away() {
-    let [off, on] = [&["loop_closure.enabled=false"][..], &[]].map(|settings| {
+    let [off, on] = [&["recognition.close_loops=false"][..], &[]].map(|settings| {
         let run = Run::of(&drifting(), settings);
         let (ate_m, loops) = (run.ate_m(), run.loops());
         let (tracked, keyframes) = (run.tracked(), run.pipeline.map().len());
