@@ -40,6 +40,11 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
+        "--simd",
+        choices=["avx2", "avx512"],
+        help="let neither side use better instructions than these",
+    )
+    parser.add_argument(
         "--program", type=Path, help="the example bench_forward [default: built with cargo]"
     )
     parser.add_argument(
@@ -68,6 +73,14 @@ def with_torch():
         os.execv(python, [str(python), *sys.argv])
 
 
+def limit_torch(args):
+    """Keeps PyTorch, and the libraries below it, from better instructions; before it is loaded."""
+    if args.simd == "avx2":
+        os.environ["ATEN_CPU_CAPABILITY"] = "avx2"
+        os.environ["MKL_ENABLE_INSTRUCTIONS"] = "AVX2"
+        os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
+
+
 def built():
     command = ["cargo", "build", "--release", "--example", "bench_forward"]
     subprocess.run(command, cwd=REPOSITORY, check=True)
@@ -79,8 +92,9 @@ class Ours:
 
     def __init__(self, args, width, height, views):
         size = ["--width", str(width), "--height", str(height), "--views", str(views)]
+        simd = ["--simd", args.simd] if args.simd else []
         self.process = subprocess.Popen(
-            [args.program, "--weights", args.weights, "--serve", *size],
+            [args.program, "--weights", args.weights, "--serve", *size, *simd],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -331,6 +345,7 @@ def timed(args, torch, network):
 
 def main():
     args = arguments()
+    limit_torch(args)
     with_torch()
     import torch
     from safetensors.torch import load_file

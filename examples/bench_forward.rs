@@ -15,6 +15,7 @@ use recon_node::model::mapanything::encoder::EncodedViews;
 use recon_node::model::mapanything::fusion::ViewPriors;
 use recon_node::model::mapanything::network::{Network, RawOutput};
 use recon_node::model::mapanything::taps::Taps;
+use recon_node::model::nn::cpu::simd::Level;
 use recon_node::model::weights::{NamedArchitecture, Precision, write_random};
 
 /// Time the network of MapAnything, images only.
@@ -47,12 +48,32 @@ struct Args {
     /// Time a window of which all views but one were encoded before
     #[arg(long)]
     cached: bool,
-    /// Compare depth and scale with those of these weights
+    /// Compare depth and scale with those of these weights, held as f32
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
     /// Take commands from standard input
     #[arg(long)]
     serve: bool,
+    /// Use no better instructions than these, where the processor has better ones
+    #[arg(long, value_enum)]
+    simd: Option<Simd>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Simd {
+    Portable,
+    Avx2,
+    Avx512,
+}
+
+impl Simd {
+    fn level(self) -> Level {
+        match self {
+            Self::Portable => Level::Portable,
+            Self::Avx2 => Level::Avx2,
+            Self::Avx512 => Level::Avx512,
+        }
+    }
 }
 
 struct Bench {
@@ -65,6 +86,9 @@ type Seconds = [f64; 2];
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    if let Some(simd) = args.simd {
+        simd.level().limit();
+    }
     if !args.weights.exists() {
         let arch = NamedArchitecture::named(&args.arch).context("no such architecture")?;
         write_random(&args.weights, arch, Precision::F32, 1, &|_, _| {})?;
@@ -73,25 +97,25 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let started = Instant::now();
-    let bench = Bench::new(&args, &args.weights)?;
+    let dtype = match args.dtype.as_str() {
+        "bf16" => DType::BF16,
+        "f16" => DType::F16,
+        _ => DType::F32,
+    };
+    let bench = Bench::new(&args, &args.weights, dtype)?;
     if args.serve {
         return serve(&bench);
     }
     println!("loaded in {:.2} s", started.elapsed().as_secs_f64());
     match &args.against {
-        Some(folder) => compare(&bench, &Bench::new(&args, folder)?),
+        Some(folder) => compare(&bench, &Bench::new(&args, folder, DType::F32)?),
         None if args.cached => cached(&bench, args.rounds),
         None => report(&bench, args.rounds),
     }
 }
 
 impl Bench {
-    fn new(args: &Args, weights: &std::path::Path) -> anyhow::Result<Self> {
-        let dtype = match args.dtype.as_str() {
-            "bf16" => DType::BF16,
-            "f16" => DType::F16,
-            _ => DType::F32,
-        };
+    fn new(args: &Args, weights: &std::path::Path, dtype: DType) -> anyhow::Result<Self> {
         let checkpoint = Checkpoint::open(weights, (&Device::Cpu, dtype), false)?;
         let network = Network::load(&checkpoint.weights, &checkpoint.architecture)?;
         Ok(Self { network, images: images(args)? })

@@ -1,4 +1,5 @@
-//! Compares a MapAnything model with a recorded run of the reference implementation.
+//! Compares a model with a recorded run of the reference implementation: MapAnything, DUSt3R,
+//! MASt3R or Fast3R, as the weights tell.
 //!
 //!     cargo run --release --example parity -- MODEL_DIR CASE.safetensors
 //!
@@ -12,13 +13,14 @@ use std::process::ExitCode;
 
 use candle_core::{DType, Device};
 use clap::{Parser, ValueEnum};
+use recon_node::model::dust3r::{Network, parity as family};
 use recon_node::model::mapanything::parity::{Case, Comparison, Limits, compare};
 use recon_node::model::mapanything::{Ignored, LoadOptions, MapAnything};
 
-/// Compares a MapAnything model with a recorded run of the reference implementation.
+/// Compares a model with a recorded run of the reference implementation.
 #[derive(Parser)]
 struct Arguments {
-    /// Folder with model.safetensors (or model.gguf) and config.json.
+    /// Folder with model.safetensors (or model.gguf) and config.json, or a .pth file.
     model: PathBuf,
     /// Recorded case: inputs, intermediate results and outputs of one call.
     case: PathBuf,
@@ -90,6 +92,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         TypeName::F32 if arguments.strict => (DType::F32, Limits::Absolute),
         TypeName::F32 => (DType::F32, Limits::Scaled),
     };
+    if let Ok(network) = Network::open(&arguments.model, &device, dtype) {
+        let limit = family::LIMIT * arguments.tolerance;
+        let comparisons = family::compare(&network, &arguments.case, limit)?;
+        print(&comparisons);
+        return verdict(&comparisons);
+    }
     let options = LoadOptions { device, dtype, allow_surplus: arguments.allow_surplus };
     let case = open_case(arguments)?;
     let model = MapAnything::open(&arguments.model, &options)?;
@@ -100,8 +108,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     }
     print(&comparisons);
     name_the_rest(&case, &comparisons);
+    verdict(&comparisons)
+}
+
+fn verdict(comparisons: &[Comparison]) -> anyhow::Result<bool> {
     let broken = comparisons.iter().filter(|c| !c.holds()).count();
-    summarise(&comparisons, broken);
+    summarise(comparisons, broken);
     anyhow::ensure!(!comparisons.is_empty(), "the case holds no result to compare with");
     Ok(broken == 0)
 }

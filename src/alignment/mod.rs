@@ -7,6 +7,7 @@
 //! map. [`sparse`] holds the coarse (3D) and fine (2D
 //! reprojection) stages for pointmaps without metric depth.
 
+pub mod global;
 mod pair;
 mod refine;
 mod solve;

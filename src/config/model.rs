@@ -4,7 +4,8 @@
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Name of the back end: sensor-depth (the camera's own depth) or mapanything.
+    /// Name of the back end: sensor-depth (the camera's own depth), mapanything, mast3r, dust3r or
+    /// fast3r.
     pub name: String,
     /// Weights of a feed-forward model: a folder, or a name from 'recon weights list'; empty for
     /// the one whose licence allows commercial use.
@@ -14,8 +15,9 @@ pub struct ModelConfig {
     pub device: String,
     /// How a feed-forward model computes with its matrices; all else is in f32.
     pub dtype: DtypeChoice,
-    /// Longest side of the images that a feed-forward model sees, pixels; a multiple of 14. The
-    /// released models have learned with 518; less is faster.
+    /// Longest side of the images that a feed-forward model sees, pixels; a multiple of 14, or of 16
+    /// for mast3r, dust3r and fast3r. The released models have learned with 518, and those with 512,
+    /// for which 518 stands as well; less is faster.
     #[schemars(range(min = 56, max = 2044))]
     pub resolution_px: u32,
     /// Most views that a feed-forward model is given at once.

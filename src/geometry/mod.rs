@@ -7,6 +7,7 @@
 mod camera;
 mod distortion;
 mod error;
+pub mod focal;
 mod group;
 pub mod numeric;
 pub mod robust;

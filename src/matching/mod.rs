@@ -1,12 +1,14 @@
 //! Matching: which pixels of two views show the same point, which pose that makes, and which
 //! views are worth comparing.
 
+pub mod absolute_pose;
 mod coarse_to_fine;
 mod lanes;
 mod mutual;
 mod nearest;
 mod reciprocal;
 pub mod retrieval;
+pub mod scene_graph;
 mod symmetric;
 pub mod two_view;
 mod windows;

@@ -1,5 +1,6 @@
 //! Back ends of the `ReconstructionModel` socket.
 
+pub mod dust3r;
 pub mod mapanything;
 pub mod nn;
 mod open;
@@ -7,5 +8,8 @@ mod sensor_depth;
 pub mod weights;
 pub mod xfeat;
 
-pub use open::{BACK_ENDS, check_name, open, open_features, open_geometry, open_map_anything};
+pub use open::{
+    BACK_ENDS, check_name, family_side_px, open, open_family, open_features, open_geometry,
+    open_map_anything,
+};
 pub use sensor_depth::SensorDepth;

@@ -1,7 +1,10 @@
 //! From the configuration to the back end that it names.
 
+use std::path::Path;
+
 use candle_core::{DType, Device};
 
+use super::dust3r::{BackendOptions as FamilyOptions, FamilyBackend, Network};
 use super::mapanything::architecture::PATCH_PX;
 use super::mapanything::preprocess::TargetSize;
 use super::mapanything::{
@@ -16,7 +19,7 @@ use crate::features::FeatureExtractor;
 use crate::inference::{Models, ReconstructionModel};
 
 /// Names of all back ends.
-pub const BACK_ENDS: [&str; 2] = ["sensor-depth", "mapanything"];
+pub const BACK_ENDS: [&str; 5] = ["sensor-depth", "mapanything", "mast3r", "dust3r", "fast3r"];
 
 /// The longest side that the released models have learned with.
 const TRAINED_PX: usize = 518;
@@ -57,6 +60,11 @@ pub fn open_geometry(config: &Config) -> Result<Box<dyn ReconstructionModel>> {
     match config.model.name.as_str() {
         "sensor-depth" => Ok(Box::new(SensorDepth::new(config.sensor.clone()))),
         "mapanything" => Ok(Box::new(map_anything(&config.model)?)),
+        "mast3r" | "dust3r" | "fast3r" => {
+            let long_side_px = family_side_px(config.model.resolution_px)?;
+            let options = FamilyOptions { max_views: config.model.max_views, long_side_px };
+            Ok(Box::new(FamilyBackend::new(open_family(&config.model)?, options)))
+        }
         other => Err(unknown(other)),
     }
 }
@@ -83,6 +91,50 @@ pub fn open_map_anything(config: &ModelConfig) -> Result<MapAnything> {
     let weights = locate(&config.weights, &Cache::from_vars(&environment))?;
     let dtype = dtype(config.dtype, &device);
     MapAnything::open(&weights, &LoadOptions { device, dtype, ..LoadOptions::default() })
+}
+
+/// Returns the network of DUSt3R, MASt3R or Fast3R on the device and with the weights that the
+/// configuration names.
+///
+/// # Errors
+/// As [`open_geometry`], also for weights that are another model's.
+pub fn open_family(config: &ModelConfig) -> Result<Network> {
+    if config.weights.is_empty() {
+        let reason = format!(
+            "{} needs weights: a folder with model.safetensors and config.json, or a .pth file; the \
+             released ones are for non-commercial use",
+            config.name
+        );
+        return Err(Error::config("model.weights", reason));
+    }
+    let device = nn::device(&config.device)?.device;
+    let dtype = dtype(config.dtype, &device);
+    let path = Path::new(&config.weights);
+    let network = Network::open(path, &device, dtype)?;
+    let found = network.family().name();
+    if found == config.name {
+        return Ok(network);
+    }
+    let problem = format!("the weights are those of {found}, not of {}", config.name);
+    Err(Error::input(path, problem, "choose that model, or other weights"))
+}
+
+/// Returns the longer side of images for DUSt3R, MASt3R and Fast3R; the default of the
+/// configuration stands for the 512 that they have learned with.
+///
+/// # Errors
+/// For sides that are no multiple of 16.
+pub fn family_side_px(resolution_px: u32) -> Result<usize> {
+    let side = resolution_px as usize;
+    match side {
+        TRAINED_PX => Ok(512),
+        _ if side.is_multiple_of(16) => Ok(side),
+        _ => {
+            let below = side / 16 * 16;
+            let reason = format!("{side} is no multiple of 16: take {below} or {}", below + 16);
+            Err(Error::config("model.resolution_px", reason))
+        }
+    }
 }
 
 /// The size of images: one of the table that the released models have learned with, or any other.

@@ -49,7 +49,7 @@ impl Pipeline {
     pub(super) fn lose(&mut self, frame: &PreparedFrame, reason: LostReason) -> MapUpdate {
         self.lost_frames += 1;
         if self.is_stillborn() {
-            self.forget();
+            self.restart();
         }
         self.update(frame.frame.id, frame.frame.stamp, TrackingState::Lost(reason))
     }
@@ -60,8 +60,9 @@ impl Pipeline {
         self.map.len() == 1 && self.records.len() < self.lost_frames / STILLBORN_RATIO
     }
 
-    /// Lets the next frame begin a new map.
-    fn forget(&mut self) {
+    /// Forgets the map and all that hangs on it: the next frame begins a new one. The model stays,
+    /// since it may have taken minutes to load.
+    pub fn restart(&mut self) {
         self.map.clear();
         self.covisibility = CovisibilityGraph::default();
         self.places = Places::default();

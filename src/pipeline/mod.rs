@@ -14,9 +14,10 @@ mod working_size;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nalgebra::Vector6;
+use nalgebra::{Matrix6, Vector6};
 
 use crate::config::Config;
+use crate::constraint::Constraint;
 use crate::dense_residual::RelativeView;
 use crate::error::Result;
 use crate::frame::{Frame, OdometryPrior};
@@ -170,6 +171,23 @@ impl Pipeline {
     /// Returns which keyframes see the same things.
     pub fn covisibility(&self) -> &CovisibilityGraph {
         &self.covisibility
+    }
+
+    /// Returns what ties the keyframes together.
+    pub fn constraints(&self) -> impl Iterator<Item = &Constraint> {
+        self.pose_graph.constraints()
+    }
+
+    /// Returns how firmly a keyframe stands relative to the first one, as the covariance of a left
+    /// perturbation of its pose, `[omega, nu]`; `None` where no constraints tie the two.
+    pub fn keyframe_covariance(&self, id: KeyframeId) -> Option<Matrix6<f64>> {
+        let poses: BTreeMap<KeyframeId, Se3> =
+            self.map.keyframes().map(|k| (k.id, k.world_from_camera)).collect();
+        let first = *poses.keys().next()?;
+        if id == first {
+            return Some(Matrix6::zeros());
+        }
+        self.pose_graph.marginals(&poses, first, &self.config.pose_graph)?.covariance(id)
     }
 
     /// Returns the configuration in use.

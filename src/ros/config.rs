@@ -135,7 +135,7 @@ pub struct NodeConfig {
     pub time_jump: f64,
     /// Whether the node configures and activates itself when it starts.
     pub autostart: bool,
-    /// File for the map when the node ends (PLY); empty for none.
+    /// File for the map when the node ends (ply, pcd or glb by its ending); empty for none.
     pub save_map_on_exit: String,
     /// File for the trajectory when the node ends (TUM); empty for none.
     pub save_trajectory_on_exit: String,

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::config::{NodeConfig, OdometryInput, Transport};
 use super::diagnosis::Troubles;
-use super::rates::{Durations, RateMeter};
+use super::rates::{Durations, GapMeter, RateMeter};
 use super::sync::{Synchronizer, Waiting};
 use crate::frame::OdometryPrior;
 use crate::geometry::{Camera, Se3};
@@ -82,6 +82,7 @@ pub struct Inputs {
     missing_transform: Option<String>,
     refused: Option<String>,
     camera_frame: Option<String>,
+    odometry_stamp: Option<Stamp>,
     /// How often images come.
     pub image_rate: RateMeter,
     /// How often depth images come.
@@ -92,6 +93,8 @@ pub struct Inputs {
     pub odometry_rate: RateMeter,
     /// From the stamp of images to their arrival.
     pub stamp_delay: Durations,
+    /// How many images are missing between those that come.
+    pub image_gaps: GapMeter,
 }
 
 #[derive(Debug, Clone)]
@@ -117,11 +120,13 @@ impl Inputs {
             missing_transform: None,
             refused: None,
             camera_frame: None,
+            odometry_stamp: None,
             image_rate: RateMeter::default(),
             depth_rate: RateMeter::default(),
             info_rate: RateMeter::default(),
             odometry_rate: RateMeter::default(),
             stamp_delay: Durations::default(),
+            image_gaps: GapMeter::default(),
         }
     }
 
@@ -138,8 +143,8 @@ impl Inputs {
             Input::Depth => self.receive_depth(data, now_secs),
             Input::CameraInfo => self.receive_info(&data, now_secs),
             Input::Odometry => self.receive_odometry(&data, now_secs),
-            Input::Tf | Input::TfStatic => cdr::decode::<TfMessage>(&data)
-                .map(|message| self.tf.insert(message, input == Input::TfStatic)),
+            Input::Tf => self.receive_transforms(&data),
+            Input::TfStatic => cdr::decode(&data).map(|message| self.tf.insert(message, true)),
         };
         if let Err(reason) = outcome {
             self.refuse(reason);
@@ -197,6 +202,11 @@ impl Inputs {
         self.camera_frame.as_deref()
     }
 
+    /// Returns the time of the newest odometry by another source.
+    pub fn odometry_stamp(&self) -> Option<Stamp> {
+        self.odometry_stamp
+    }
+
     /// Returns what went wrong with the messages that came.
     pub fn troubles(&self) -> Troubles {
         let limit =
@@ -234,6 +244,7 @@ impl Inputs {
         self.image_rate.tick(now_secs);
         let color = waiting(data, now_secs)?;
         self.stamp_delay.push(ros_now.secs_since(color.stamp));
+        self.image_gaps.push(color.stamp);
         if let Some(last) = self.last_stamp.filter(|&last| color.stamp <= last) {
             if last.secs_since(color.stamp) < self.config.time_jump {
                 return Err(format!("image: its stamp {} is not after {last}", color.stamp));
@@ -253,6 +264,7 @@ impl Inputs {
         self.pairs.clear();
         self.sync.begin_at(stamp);
         self.odometry = odometry_source(&self.config);
+        self.odometry_stamp = None;
     }
 
     fn receive_depth(&mut self, data: Vec<u8>, now_secs: f64) -> Result<(), String> {
@@ -281,7 +293,22 @@ impl Inputs {
         let message: Odometry = cdr::decode(data)?;
         if let OdometrySource::Topic(buffer) = &mut self.odometry {
             buffer.insert(&message);
+            let stamp = message.header.stamp.into();
+            self.odometry_stamp = self.odometry_stamp.max(Some(stamp));
         }
+        Ok(())
+    }
+
+    fn receive_transforms(&mut self, data: &[u8]) -> Result<(), String> {
+        let message: TfMessage = cdr::decode(data)?;
+        if self.config.odometry == OdometryInput::Tf {
+            let moved = message.transforms.iter().map(|transform| &transform.header);
+            let odometry = moved
+                .filter(|header| header.frame_id.trim_start_matches('/') == self.config.odom_frame);
+            let newest = odometry.map(|header| header.stamp.into()).max();
+            self.odometry_stamp = self.odometry_stamp.max(newest);
+        }
+        self.tf.insert(message, false);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ pub mod config;
 pub mod covariance;
 pub mod diagnosis;
 pub mod frames;
+pub mod graph;
 pub mod inputs;
 pub mod lifecycle;
 pub mod map_cloud;

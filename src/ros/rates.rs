@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::stamp::Stamp;
+
 /// Over how many seconds a rate is taken.
 const WINDOW_SECS: f64 = 2.0;
 /// Of how many values quantiles are taken.
@@ -40,6 +42,34 @@ impl RateMeter {
     }
 }
 
+/// Tells from stamps that should be evenly apart how many are missing between them.
+#[derive(Debug, Clone, Default)]
+pub struct GapMeter {
+    last: Option<Stamp>,
+    steps: Durations,
+}
+
+/// Steps that are short against most others tell the period: with many gaps, the median would not.
+const PERIOD_QUANTILE: f64 = 0.1;
+
+impl GapMeter {
+    /// Takes note of a stamp; after one that goes back, all begins anew.
+    pub fn push(&mut self, stamp: Stamp) {
+        match self.last.replace(stamp).map(|last| stamp.secs_since(last)) {
+            Some(step) if step > 0.0 => self.steps.push(step),
+            Some(_) => self.steps = Durations::default(),
+            None => {}
+        }
+    }
+
+    /// Returns the share of stamps that is missing among the latest.
+    pub fn missing_frac(&self) -> f64 {
+        let period = self.steps.quantile_secs(PERIOD_QUANTILE);
+        let (due, came) = (self.steps.total_secs() / period.max(1e-9), self.steps.len() as f64);
+        if due > 0.0 { (1.0 - came / due).max(0.0) } else { 0.0 }
+    }
+}
+
 /// The latest durations.
 #[derive(Debug, Clone, Default)]
 pub struct Durations {
@@ -53,6 +83,21 @@ impl Durations {
             self.secs.pop_front();
         }
         self.secs.push_back(secs);
+    }
+
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.secs.len()
+    }
+
+    /// Returns whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.secs.is_empty()
+    }
+
+    /// Returns the sum of them.
+    pub fn total_secs(&self) -> f64 {
+        self.secs.iter().sum()
     }
 
     /// Returns the duration that the share `frac` of the latest stays below; 0 where there is none.
@@ -85,5 +130,21 @@ mod tests {
         assert!((durations.quantile_secs(1.0) - 1999.0).abs() < 1e-9);
         assert!(durations.quantile_secs(0.0) > 1400.0);
         assert_eq!(durations.secs.len(), WINDOW_VALUES);
+    }
+
+    #[test]
+    fn what_is_missing_shows_in_the_gaps() {
+        let missing = |kept: fn(usize) -> bool| {
+            let mut meter = GapMeter::default();
+            let stamps = (0..600).filter(|&index| kept(index));
+            stamps.for_each(|index| meter.push(Stamp::from_secs(index as f64 / 30.0)));
+            meter.missing_frac()
+        };
+        let is_about =
+            |found: f64, expected: f64| assert!((found - expected).abs() < 0.01, "{found}");
+        is_about(missing(|_| true), 0.0);
+        is_about(missing(|index| index % 10 != 0), 0.1);
+        is_about(missing(|index| index % 13 < 2), 11.0 / 13.0);
+        assert!(GapMeter::default().missing_frac() < 1e-12);
     }
 }

@@ -1,5 +1,6 @@
 //! From whole frames to what is published: decoding, the pipeline, and the frames of REP 105.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nalgebra::Matrix6;
@@ -7,6 +8,7 @@ use nalgebra::Matrix6;
 use super::config::OdometryInput;
 use super::covariance::in_parent;
 use super::frames::{FrameTree, Observed, Placement};
+use super::graph::{GraphView, graph_view};
 use super::inputs::{FrameParts, image_topic};
 use super::map_cloud::{MapSamples, MapSnapshot};
 use super::parameters::Settings;
@@ -14,7 +16,7 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::Se3;
 use crate::inference::Models;
-use crate::keyframe::Keyframe;
+use crate::keyframe::{Keyframe, KeyframeId};
 use crate::messages::decoding;
 use crate::observer::{MapUpdate, TrackingState};
 use crate::pipeline::{Pipeline, PreparedFrame, prepare};
@@ -31,6 +33,18 @@ pub struct Session {
     report: Report,
     /// The robot in the newest frame's camera.
     camera_from_base: Option<Se3>,
+    firmness: Firmness,
+}
+
+/// How firmly things stand in the world, as covariances of left perturbations.
+#[derive(Debug, Clone, Default)]
+struct Firmness {
+    /// The keyframe of the newest frame.
+    keyframe: Option<KeyframeId>,
+    /// That keyframe relative to the first one.
+    covariance: Matrix6<f64>,
+    /// The newest frame relative to its keyframe.
+    frame_covariance: Matrix6<f64>,
 }
 
 /// What a session has come to.
@@ -61,8 +75,6 @@ pub struct FrameOutput {
     pub update: MapUpdate,
     /// Where everything is, for a frame with a pose.
     pub placement: Option<Placement>,
-    /// The latest correction, to be published on where odometry is another's.
-    pub held_map_from_odom: Option<Se3>,
 }
 
 impl Session {
@@ -77,12 +89,14 @@ impl Session {
             next_id: 0,
             report: Report::default(),
             camera_from_base: None,
+            firmness: Firmness::default(),
         }
     }
 
     /// Begins anew with an empty map; our own odometry goes on, since it must not jump.
-    pub fn restart(&mut self, models: impl Into<Models>) {
-        self.pipeline = Pipeline::new(self.settings.pipeline.clone(), models);
+    pub fn restart(&mut self) {
+        self.pipeline.restart();
+        self.firmness = Firmness::default();
         self.tree.restart_map();
         self.samples.clear();
         self.report = Report { last: None, loops: 0, keyframes: 0, ..self.report.clone() };
@@ -144,8 +158,7 @@ impl Session {
         self.next_id += 1;
         self.note(&update);
         let placement = update.world_from_camera.map(|pose| self.place(parts, &update, pose));
-        let held_map_from_odom = self.tree.map_from_odom().copied();
-        Ok(FrameOutput { update, placement, held_map_from_odom })
+        Ok(FrameOutput { update, placement })
     }
 
     /// Makes a keyframe of the next frame with a pose.
@@ -173,11 +186,30 @@ impl Session {
         self.tree.map_from_world().copied()
     }
 
-    /// Returns all that is needed to put the published map together; `None` before there is one.
-    pub fn map_snapshot(&mut self) -> Option<MapSnapshot> {
-        let map_from_world = self.tree.map_from_world()?;
+    /// Returns the latest correction of odometry, once there is one.
+    pub fn map_from_odom(&self) -> Option<Se3> {
+        self.tree.map_from_odom().copied()
+    }
+
+    /// Returns all that is needed to put the published map together; an empty one before there is
+    /// a map.
+    pub fn map_snapshot(&mut self) -> MapSnapshot {
+        let map_from_world = self.tree.map_from_world().copied().unwrap_or_else(Se3::identity);
         let voxel_m = self.settings.node.map_voxel_size;
-        Some(self.samples.snapshot(self.pipeline.map(), map_from_world, voxel_m))
+        self.samples.snapshot(self.pipeline.map(), &map_from_world, voxel_m)
+    }
+
+    /// Returns the cameras of all keyframes in the map.
+    pub fn map_from_keyframes(&self) -> BTreeMap<KeyframeId, Se3> {
+        let Some(map_from_world) = self.tree.map_from_world() else { return BTreeMap::new() };
+        let keyframes = self.pipeline.map().keyframes();
+        keyframes.map(|k| (k.id, map_from_world * k.world_from_camera)).collect()
+    }
+
+    /// Returns the graph of keyframes in the map.
+    pub fn graph(&self) -> GraphView {
+        let covisible = self.pipeline.covisibility().edges();
+        graph_view(&self.map_from_keyframes(), covisible, self.pipeline.constraints())
     }
 
     /// Returns the poses of all frames by the map as it is now: the camera in the map.
@@ -227,8 +259,14 @@ impl Session {
     }
 
     fn place(&mut self, parts: &FrameParts, update: &MapUpdate, pose: Se3) -> Placement {
+        if update.keyframes == 1 && update.new_keyframe.is_some() {
+            // The pipeline has given up a map that was of no use: its world begins here.
+            self.tree.restart_map();
+            self.firmness = Firmness::default();
+        }
         self.camera_from_base = Some(parts.base_from_camera.inverse());
         let odom_from_camera = parts.odometry.map(|prior| prior.odom_from_camera);
+        let keyframe_covariance_in_world = self.keyframe_covariance(update);
         self.tree.update(&Observed {
             stamp: update.stamp,
             world_from_camera: pose,
@@ -236,8 +274,24 @@ impl Session {
             base_from_camera: parts.base_from_camera,
             odom_from_base: odom_from_camera.map(|odom| odom * parts.base_from_camera.inverse()),
             covariance_in_world: self.covariance_in_world(update),
+            keyframe_covariance_in_world,
             is_keyframe: update.new_keyframe.is_some(),
         })
+    }
+
+    /// How firmly the frame's keyframe stands. What it takes to know that is done again only where
+    /// the graph or the keyframe has changed. A keyframe that no constraint ties to the others was
+    /// placed by a frame, and stands no firmer than that frame did.
+    fn keyframe_covariance(&mut self, update: &MapUpdate) -> Matrix6<f64> {
+        let Some(id) = update.keyframe else { return self.firmness.covariance };
+        let has_changed = update.new_keyframe.is_some() || update.loops_closed > 0;
+        if self.firmness.keyframe != Some(id) || has_changed {
+            let last = self.firmness.covariance + self.firmness.frame_covariance;
+            let covariance = self.pipeline.keyframe_covariance(id).unwrap_or(last);
+            (self.firmness.keyframe, self.firmness.covariance) = (Some(id), covariance);
+        }
+        self.firmness.frame_covariance = self.covariance_in_world(update);
+        self.firmness.covariance
     }
 
     fn covariance_in_world(&self, update: &MapUpdate) -> Matrix6<f64> {

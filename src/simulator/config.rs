@@ -1,17 +1,20 @@
 //! What can be chosen about a simulated recording.
 
+use super::world::World;
 use crate::error::{Error, Result};
 use crate::geometry::{Camera, Intrinsics};
 
 /// Focal length of the simulated camera for an image 640 pixels wide, in pixels.
 const FOCAL_PX_AT_640: f64 = 525.0;
 
-/// What to record in the simulated room, and how badly the camera measures.
+/// What to record, and how badly the camera measures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SimulatorConfig {
+    /// Where the camera is, and where it goes.
+    pub world: World,
     /// Length of the recording in seconds.
     pub duration_secs: f64,
-    /// Time of one round through the room in seconds; a longer recording goes round again.
+    /// Time of one round in seconds; a longer recording goes round again.
     pub loop_secs: f64,
     /// Frames per second.
     pub rate_hz: f64,
@@ -32,11 +35,17 @@ pub struct SimulatorConfig {
     pub exposure_change_frac: f64,
     /// Time in seconds for which the shutter is open: motion within it blurs the colour image.
     pub shutter_secs: f64,
+    /// By which share of its true value the focal length that frames say is too large: turns are
+    /// then measured too small, and a tracked round does not close.
+    pub focal_error_frac: f64,
+    /// By which share depth is measured too large.
+    pub depth_error_frac: f64,
 }
 
 impl Default for SimulatorConfig {
     fn default() -> Self {
         Self {
+            world: World::Room,
             duration_secs: 20.0,
             loop_secs: 20.0,
             rate_hz: 30.0,
@@ -48,11 +57,19 @@ impl Default for SimulatorConfig {
             vignetting_frac: 0.12,
             exposure_change_frac: 0.25,
             shutter_secs: 0.010,
+            focal_error_frac: 0.0,
+            depth_error_frac: 0.0,
         }
     }
 }
 
 impl SimulatorConfig {
+    /// Returns one round through a world at its usual pace, with the usual camera.
+    pub fn round_of(world: World) -> Self {
+        let loop_secs = world.loop_secs();
+        Self { world, duration_secs: loop_secs, loop_secs, ..Self::default() }
+    }
+
     /// Returns this recording from a perfect camera: no noise, no blur, constant exposure.
     pub fn noise_free(self) -> Self {
         Self {
@@ -88,16 +105,35 @@ impl SimulatorConfig {
         within("color_noise_levels", f64::from(self.color_noise_levels), 0.0, 100.0)?;
         within("vignetting_frac", f64::from(self.vignetting_frac), 0.0, 0.9)?;
         within("exposure_change_frac", self.exposure_change_frac, 0.0, 0.9)?;
-        within("shutter_secs", self.shutter_secs, 0.0, 0.1)
+        within("shutter_secs", self.shutter_secs, 0.0, 0.1)?;
+        within("focal_error_frac", self.focal_error_frac, -0.5, 1.0)?;
+        within("depth_error_frac", self.depth_error_frac, -0.5, 1.0)?;
+        match self.world {
+            World::Room | World::MovingBox => Ok(()),
+            World::Corridor { rooms } => within("world.rooms", rooms as f64, 1.0, 50.0),
+            World::Building { side_m } => within("world.side_m", side_m, 6.0, 500.0),
+        }
     }
 
-    /// Returns the calibration: a pinhole whose principal point is the image centre.
+    /// Returns the true calibration: a pinhole whose principal point is the image centre.
     ///
     /// # Errors
     /// As [`Camera::pinhole`].
     pub(super) fn camera(&self) -> Result<Camera> {
+        self.pinhole(1.0)
+    }
+
+    /// Returns the calibration that frames say.
+    ///
+    /// # Errors
+    /// As [`Camera::pinhole`].
+    pub(super) fn stated_camera(&self) -> Result<Camera> {
+        self.pinhole(1.0 + self.focal_error_frac)
+    }
+
+    fn pinhole(&self, factor: f64) -> Result<Camera> {
         let (width, height) = (f64::from(self.width), f64::from(self.height));
-        let focal = FOCAL_PX_AT_640 * width / 640.0;
+        let focal = FOCAL_PX_AT_640 * width / 640.0 * factor;
         let intrinsics =
             Intrinsics { fx: focal, fy: focal, cx: (width - 1.0) / 2.0, cy: (height - 1.0) / 2.0 };
         Ok(Camera::pinhole(intrinsics, self.width, self.height)?)

@@ -57,9 +57,9 @@ fn haste_secs(offset_secs: f64) -> f64 {
     HASTE_HALF_SECS * (0.5 * (x + 1.0) + (PI * x).sin() / TAU)
 }
 
-/// The rotation of a camera that looks to the horizontal direction `yaw`, `pitch` above the
+/// Returns the rotation of a camera that looks to the horizontal direction `yaw`, `pitch` above the
 /// horizon, turned by `roll` about its optical axis (rad).
-fn looking(yaw: f64, pitch: f64, roll: f64) -> UnitQuaternion<f64> {
+pub(super) fn looking(yaw: f64, pitch: f64, roll: f64) -> UnitQuaternion<f64> {
     let forward = Vector3::new(yaw.cos() * pitch.cos(), yaw.sin() * pitch.cos(), pitch.sin());
     let right = Vector3::new(yaw.sin(), -yaw.cos(), 0.0);
     let down = forward.cross(&right);

@@ -75,9 +75,15 @@ impl Renderer {
         &self.scene
     }
 
-    /// Draws depth and light as seen from `world_from_camera` into `picture`.
-    pub(super) fn draw(&self, camera: &Camera, world_from_camera: &Se3, picture: &mut Picture) {
-        let visible = self.visible(camera, world_from_camera);
+    /// Draws depth and light at `time_secs` as seen from `world_from_camera` into `picture`.
+    pub(super) fn draw(
+        &self,
+        camera: &Camera,
+        world_from_camera: &Se3,
+        time_secs: f64,
+        picture: &mut Picture,
+    ) {
+        let visible = self.visible(camera, world_from_camera, Some(time_secs));
         let width = camera.width() as usize;
         picture.resize(width * camera.height() as usize);
         let view = View { camera, world_from_camera, visible: &visible };
@@ -94,9 +100,15 @@ impl Renderer {
             });
     }
 
-    /// Draws depth only: one over the depth in 1/m, 0 where nothing is.
-    pub(super) fn inverse_depth(&self, camera: &Camera, world_from_camera: &Se3) -> Vec<f32> {
-        let visible = self.visible(camera, world_from_camera);
+    /// Draws depth only, with what moves as it is at a time, or without it: one over the depth in
+    /// 1/m, 0 where nothing is.
+    pub(super) fn inverse_depth(
+        &self,
+        camera: &Camera,
+        world_from_camera: &Se3,
+        time_secs: Option<f64>,
+    ) -> Vec<f32> {
+        let visible = self.visible(camera, world_from_camera, time_secs);
         let view = View { camera, world_from_camera, visible: &visible };
         let width = camera.width() as usize;
         let mut inverse_depth = vec![0.0; width * camera.height() as usize];
@@ -106,13 +118,21 @@ impl Renderer {
         inverse_depth
     }
 
-    fn visible(&self, camera: &Camera, world_from_camera: &Se3) -> Vec<Visible> {
+    fn visible(
+        &self,
+        camera: &Camera,
+        world_from_camera: &Se3,
+        time_secs: Option<f64>,
+    ) -> Vec<Visible> {
         let camera_from_world = world_from_camera.inverse();
         let height = camera.height() as usize;
+        let offset = time_secs.map(|time_secs| self.scene.offset(time_secs));
         let surfaces = self.scene.surfaces.iter().enumerate();
         surfaces
             .filter_map(|(index, surface)| {
-                let projected = Projected::new(&surface.shape, &camera_from_world, camera)?;
+                let shape =
+                    if surface.moves { surface.shape.moved(&offset?) } else { surface.shape };
+                let projected = Projected::new(&shape, &camera_from_world, camera)?;
                 let rows = projected.rows(height);
                 let material = surface.material;
                 (!rows.is_empty()).then_some(Visible { index, material, rows, projected })

@@ -82,7 +82,8 @@ fn pendant(scene: Scene) -> Scene {
     )
 }
 
-fn wood([base, accent]: [Rgb; 2]) -> Material {
+/// Returns planed wood.
+pub(super) fn wood([base, accent]: [Rgb; 2]) -> Material {
     Material::tiled(Pattern::Wood, base, accent)
 }
 
@@ -111,8 +112,8 @@ fn on_the_table(scene: Scene) -> Scene {
     scene
 }
 
-/// A chair at `[x, y]` that looks along `yaw`.
-fn chair(scene: Scene, [x, y]: [f64; 2], yaw: f64) -> Scene {
+/// Returns the scene with a chair at `[x, y]` that looks along `yaw`.
+pub(super) fn chair(scene: Scene, [x, y]: [f64; 2], yaw: f64) -> Scene {
     let cloth = Material::fitted(Pattern::Fabric, [0.30, 0.42, 0.40], [0.70, 0.66, 0.50]);
     let at = |ahead: f64, left: f64, height: f64| {
         let (sin, cos) = yaw.sin_cos();
@@ -183,8 +184,14 @@ fn books(mut scene: Scene) -> Scene {
     scene.sphere([-0.65, NORTH - 0.16, 1.17], 0.13, bust)
 }
 
-/// A picture in a wooden frame on the wall at `center`, which looks along `yaw`.
-fn framed(scene: Scene, center: [f64; 3], yaw: f64, size_m: [f64; 2], picture: Material) -> Scene {
+/// Returns the scene with a picture in a wooden frame on the wall at `center`, which looks along `yaw`.
+pub(super) fn framed(
+    scene: Scene,
+    center: [f64; 3],
+    yaw: f64,
+    size_m: [f64; 2],
+    picture: Material,
+) -> Scene {
     let out = |by: f64, z: f64| [center[0] + by * yaw.cos(), center[1] + by * yaw.sin(), z];
     let base = out(0.015, center[2] - size_m[1] / 2.0);
     scene.cuboid(base, [0.03, size_m[0], size_m[1]], yaw, wood(WALNUT)).picture(

@@ -5,6 +5,7 @@ use std::f64::consts::TAU;
 use nalgebra::{Point3, Rotation3, Unit, Vector3};
 
 use super::material::Material;
+use super::mover::Shuttle;
 use super::shape::{Rectangle, Shape};
 
 /// One surface of a scene.
@@ -13,6 +14,8 @@ pub(super) struct Surface {
     pub(super) shape: Shape,
     /// Index into the scene's materials.
     pub(super) material: usize,
+    /// Whether it moves as the scene's shuttle does.
+    pub(super) moves: bool,
 }
 
 /// A rectangle that gives light from its front.
@@ -23,12 +26,13 @@ pub(super) struct Lamp {
     pub(super) light: [f32; 3],
 }
 
-/// A static world, z up, metres. Built by adding to an empty one.
+/// A world, z up, metres. Built by adding to an empty one.
 #[derive(Debug, Clone, Default)]
 pub struct Scene {
     pub(super) surfaces: Vec<Surface>,
     pub(super) materials: Vec<Material>,
     pub(super) lamps: Vec<Lamp>,
+    pub(super) shuttle: Option<Shuttle>,
 }
 
 impl Scene {
@@ -44,7 +48,7 @@ impl Scene {
         if known.is_none() {
             self.materials.push(material);
         }
-        self.surfaces.push(Surface { shape, material: index });
+        self.surfaces.push(Surface { shape, material: index, moves: false });
         self
     }
 
@@ -141,10 +145,37 @@ impl Scene {
         self
     }
 
-    /// Returns the distance in metres from a point in the world to the nearest surface, exactly;
-    /// infinity in an empty scene.
+    /// Returns the scene with what `add` adds to it going back and forth. It throws no shadow and
+    /// stands in the light of the middle of its way.
+    pub(super) fn moving(self, shuttle: Shuttle, add: impl FnOnce(Self) -> Self) -> Self {
+        let before = self.surfaces.len();
+        let mut scene = Self { shuttle: Some(shuttle), ..add(self) };
+        scene.surfaces[before..].iter_mut().for_each(|surface| surface.moves = true);
+        scene
+    }
+
+    /// Returns how far what moves is from the middle of its way at `time_secs`.
+    pub(super) fn offset(&self, time_secs: f64) -> Vector3<f64> {
+        self.shuttle.map_or_else(Vector3::zeros, |shuttle| shuttle.offset(time_secs))
+    }
+
+    /// Returns the surfaces that stay where they are.
+    pub(super) fn fixed(&self) -> impl Iterator<Item = &Surface> {
+        self.surfaces.iter().filter(|surface| !surface.moves)
+    }
+
+    /// Returns the distance in metres from a point in the world to the nearest surface of what
+    /// moves, as it is at `time_secs`; infinity where nothing moves.
+    pub(super) fn distance_to_moving_m(&self, point_in_world: &Point3<f64>, time_secs: f64) -> f64 {
+        let point = point_in_world - self.offset(time_secs);
+        let moving = self.surfaces.iter().filter(|surface| surface.moves);
+        moving.map(|s| s.shape.distance_m(&point)).fold(f64::INFINITY, f64::min)
+    }
+
+    /// Returns the distance in metres from a point in the world to the nearest surface that stays
+    /// where it is, exactly; infinity in an empty scene.
     pub fn distance_to_surface_m(&self, point_in_world: &Point3<f64>) -> f64 {
-        let distances = self.surfaces.iter().map(|s| s.shape.distance_m(point_in_world));
+        let distances = self.fixed().map(|s| s.shape.distance_m(point_in_world));
         distances.fold(f64::INFINITY, f64::min)
     }
 }

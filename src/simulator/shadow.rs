@@ -26,9 +26,9 @@ enum Form {
 }
 
 impl Obstacle {
-    /// Returns the obstacles that a scene consists of.
+    /// Returns the obstacles that a scene consists of; what moves is none.
     pub(super) fn all(scene: &Scene) -> Vec<Self> {
-        scene.surfaces.iter().map(|surface| Self::new(&surface.shape)).collect()
+        scene.fixed().map(|surface| Self::new(&surface.shape)).collect()
     }
 
     fn new(shape: &Shape) -> Self {

@@ -57,6 +57,14 @@ impl Rectangle {
 }
 
 impl Shape {
+    /// Returns the shape moved by `offset` metres.
+    pub(super) fn moved(&self, offset: &Vector3<f64>) -> Self {
+        match *self {
+            Self::Rectangle(r) => Self::Rectangle(Rectangle { origin: r.origin + offset, ..r }),
+            Self::Sphere { center, radius_m } => Self::Sphere { center: center + offset, radius_m },
+        }
+    }
+
     /// Returns the extents in metres along the two surface coordinates.
     pub fn size_m(&self) -> [f64; 2] {
         match self {

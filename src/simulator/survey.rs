@@ -4,9 +4,9 @@ use nalgebra::Point3;
 use rayon::prelude::*;
 
 use super::depth_sensor::RANGE_M;
-use super::path::CameraPath;
 use super::render::Renderer;
 use super::shape::Shape;
+use super::world::Route;
 use crate::cloud::PointCloud;
 use crate::geometry::{Camera, Se3};
 
@@ -17,10 +17,11 @@ const WIDTH_PX: u32 = 320;
 /// A point is seen if it is at most this share behind what is drawn at its pixel.
 const DEPTH_TOLERANCE_FRAC: f32 = 0.01;
 
-/// Returns points every `SPACING_M` on the surfaces that are seen from the path.
+/// Returns points every `SPACING_M` on the surfaces that stay where they are and are seen
+/// from the path.
 pub(super) fn seen_surface(
     renderer: &Renderer,
-    path: &CameraPath,
+    path: &Route,
     loop_secs: f64,
     camera: &Camera,
 ) -> PointCloud {
@@ -28,7 +29,7 @@ pub(super) fn seen_surface(
     let times = (0..VIEWS).map(|i| loop_secs * i as f64 / VIEWS as f64);
     let views: Vec<View> =
         times.map(|time| View::new(renderer, &camera, &path.pose(time))).collect();
-    let shapes: Vec<Shape> = renderer.scene().surfaces.iter().map(|s| s.shape).collect();
+    let shapes: Vec<Shape> = renderer.scene().fixed().map(|s| s.shape).collect();
     let points = shapes
         .par_iter()
         .flat_map_iter(grid)
@@ -56,7 +57,7 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(renderer: &Renderer, camera: &'a Camera, world_from_camera: &Se3) -> Self {
-        let inverse_depth = renderer.inverse_depth(camera, world_from_camera);
+        let inverse_depth = renderer.inverse_depth(camera, world_from_camera, None);
         Self { camera, camera_from_world: world_from_camera.inverse(), inverse_depth }
     }
 

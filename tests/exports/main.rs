@@ -7,3 +7,4 @@ mod bytes;
 mod colmap;
 mod depth;
 mod glb;
+mod recording;

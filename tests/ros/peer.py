@@ -3,17 +3,19 @@
 import os
 import signal
 import subprocess
+import threading
 import time
 
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped, TransformStamped
-from nav_msgs.msg import Odometry, Path
+from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
+from nav_msgs.msg import Odometry
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from recon_node.msg import Status
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
 import room
@@ -65,20 +67,23 @@ class NodeUnderTest:
 
 
 class Peer:
-    """Publishes the room and listens to all that the node says."""
+    """Publishes the room and listens, on a thread of its own, to all that the node says."""
 
-    def __init__(self, image_qos=RELIABLE, static_tf=True, focal=room.FOCAL):
+    def __init__(self, image_qos=RELIABLE, static_tf=True, focal=room.FOCAL, compressed=False):
         self.node = rclpy.create_node('peer')
         self.focal = focal
+        self.listener = SingleThreadedExecutor()
+        self.listener.add_node(self.node)
         make = self.node.create_publisher
-        self.image = make(Image, 'image', image_qos)
-        self.depth = make(Image, 'depth', image_qos)
+        kind, ends = (CompressedImage, ('/compressed', '/compressedDepth')) if compressed else (Image, ('', ''))
+        self.image = make(kind, 'image' + ends[0], image_qos)
+        self.depth = make(kind, 'depth' + ends[1], image_qos)
         self.info = make(CameraInfo, 'camera_info', RELIABLE)
         self.odom = make(Odometry, 'odom', RELIABLE)
         self.tf_static = make(TFMessage, '/tf_static', LATCHED)
         self.tf_pub = make(TFMessage, '/tf', QoSProfile(depth=100))
+        self.poses_wanted = 0
         self.statuses, self.tf, self.odometry, self.poses, self.diagnostics = [], [], [], [], []
-        self.map = self.path = self.keyframes = self.cloud = None
         listen = self.node.create_subscription
         listen(Status, '/recon_node/status', self.statuses.append, QoSProfile(depth=1000))
         listen(TFMessage, '/tf', lambda m: self.tf.extend(m.transforms), QoSProfile(depth=1000))
@@ -87,6 +92,14 @@ class Peer:
         listen(DiagnosticArray, '/diagnostics', self.diagnostics.append, QoSProfile(depth=100))
         if static_tf:
             self.publish_static_tf()
+        self.thread = threading.Thread(target=self.listen, daemon=True)
+        self.thread.start()
+
+    def listen(self):
+        try:
+            self.listener.spin()
+        except ExternalShutdownException:
+            pass
 
     def publish_static_tf(self):
         message = TransformStamped()
@@ -98,19 +111,29 @@ class Peer:
 
     def latch(self, kind, topic):
         """A late joiner's subscription: what was published before it is what it waits for."""
+        return self.hear(kind, topic, LATCHED)
+
+    def hear(self, kind, topic, qos=RELIABLE):
+        """All that is published on a topic from now on."""
         found = []
-        self.node.create_subscription(kind, topic, found.append, LATCHED)
+        self.node.create_subscription(kind, topic, found.append, qos)
         return found
 
-    def spin(self, secs=0.02):
-        rclpy.spin_once(self.node, timeout_sec=secs)
-
     def wait(self, what, until, patience=PATIENCE_SECS):
-        """Spins until something is so."""
+        """Waits until something is so."""
         deadline = time.monotonic() + patience
         while not until():
             assert time.monotonic() < deadline, f'waited in vain for {what}: {self.last()}'
-            self.spin()
+            time.sleep(0.01)
+
+    def wait_sending(self, what, until, period_secs=0.1, **how):
+        """Sends frame after frame of the room until something is so."""
+        index, deadline = 0, time.monotonic() + PATIENCE_SECS
+        while not until():
+            assert time.monotonic() < deadline, f'waited in vain for {what}: {self.last()}'
+            self.send(index, **how)
+            index += 1
+            time.sleep(period_secs)
 
     def last(self):
         return self.statuses[-1] if self.statuses else None
@@ -124,9 +147,13 @@ class Peer:
         """Publishes one frame of the room."""
         color, depth = room.render(index)
         nanos = room.stamp_nanos(index if stamp_index is None else stamp_index, start_secs)
-        self.info.publish(self.info_message(nanos, size))
-        self.image.publish(image(nanos, 'rgb8', color))
-        self.depth.publish(image(nanos + depth_offset_nanos, '16UC1', depth))
+        self.publish(self.info_message(nanos, size), image(nanos, 'rgb8', color),
+                     image(nanos + depth_offset_nanos, '16UC1', depth))
+
+    def publish(self, info, color, depth):
+        self.info.publish(info)
+        self.image.publish(color)
+        self.depth.publish(depth)
 
     def info_message(self, nanos, size=None):
         width, height = size or (room.WIDTH, room.HEIGHT)
@@ -137,11 +164,19 @@ class Peer:
         return message
 
     def map_frames(self, count, start=0, **how):
-        """Sends frames one after the other, each when the one before was processed."""
+        """Sends frames one after the other, each when the one before was processed and all that the
+        node says of it has come."""
         for index in range(start, start + count):
-            before = self.last().frames_processed
-            self.send(index, **how)
-            self.wait(f'frame {index}', lambda: self.last().frames_processed > before)
+            self.one_by_one(lambda: self.send(index, **how))
+
+    def one_by_one(self, send):
+        before = self.last()
+        send()
+        self.wait('a frame', lambda: self.last().frames_processed > before.frames_processed)
+        # The pose was published before the status, but on another topic.
+        tracked = self.last().frames_tracked - before.frames_tracked
+        self.poses_wanted += tracked
+        self.wait('its pose', lambda: len(self.poses) >= self.poses_wanted)
 
     def call(self, kind, name, request):
         client = self.node.create_client(kind, name)
@@ -154,6 +189,8 @@ class Peer:
         return [t for t in self.tf if t.header.frame_id == parent and t.child_frame_id == child]
 
     def destroy(self):
+        self.listener.shutdown()
+        self.thread.join()
         self.node.destroy_node()
 
 

@@ -1,36 +1,19 @@
 """Publishes frames at a steady rate for a long time and prints what the node makes of it."""
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import rclpy
+import recording
 
-import room
-from peer import BEST_EFFORT, NodeUnderTest, Peer, image
+from peer import BEST_EFFORT, RELIABLE, NodeUnderTest, Peer, image, time_of
 
-
-def frames_of_room(count):
-    return [room.render(index) for index in range(count)], room.FOCAL
-
-
-def frames_of_folder(folder, count):
-    """Frames of a recording in TUM layout, depth in millimetres."""
-    import yaml
-    from PIL import Image
-
-    calibration = yaml.safe_load((folder / 'calibration.yaml').read_text())
-    read = lambda name: [line.split() for line in (folder / name).read_text().splitlines() if line[:1] != '#']
-    colors, depths = read('rgb.txt'), read('depth.txt')
-    times = np.array([float(stamp) for stamp, _ in depths])
-    found = []
-    for stamp, name in colors[:count]:
-        partner = depths[int(np.abs(times - float(stamp)).argmin())][1]
-        depth = np.array(Image.open(folder / partner)).astype(float) * 1000 / calibration['depth_scale']
-        found.append((np.array(Image.open(folder / name).convert('RGB')), depth.astype(np.uint16)))
-    return found, calibration
+# What memory may grow by after the first minute: the pose of each frame is kept, some 100 bytes.
+GROWTH_MB = 8.0
 
 
 def resident_mb(pid):
@@ -45,70 +28,120 @@ def cpu_secs(pid):
     return (int(fields[11]) + int(fields[12])) / 100
 
 
+class Soak:
+    """One run: what is published, and what was seen of the node while it went on."""
+
+    def __init__(self, args, frames, folder):
+        self.args, self.frames = args, frames
+        # To and fro, so that there is no jump where the recording ends.
+        count = len(frames.nanos)
+        self.order = list(range(count)) + list(range(count - 2, 0, -1))
+        self.peer = Peer(image_qos=RELIABLE if args.qos == 'reliable' else BEST_EFFORT)
+        self.node = NodeUnderTest(
+            folder, map_rate=0.5, path_rate=2.0, frame_queue_size=4, topic_queue_size=5, sync_queue_size=10,
+            qos_image=args.qos, qos_depth=args.qos, qos_camera_info=args.qos,
+            depth_scale=frames.metres_per_unit)
+        self.pid = self.node.process.pid
+        self.memory = []
+
+    def run(self):
+        self.peer.connect()
+        self.warm_up()
+        self.started, self.cpu, self.late = time.monotonic(), cpu_secs(self.pid), 0
+        self.total, info = int(self.args.minutes * 60 * self.args.rate), self.frames.info()
+        print('minute  memory_MB  received  processed  dropped  unpaired  tracked  keyframes')
+        for sent in range(self.total):
+            due = self.started + sent / self.args.rate
+            self.late += time.monotonic() > due + 1 / self.args.rate
+            time.sleep(max(0.0, due - time.monotonic()))
+            self.publish(info, sent)
+            if sent % int(20 * self.args.rate) == 0:
+                self.look()
+        settled = lambda: self.last.frames_processed + self.last.frames_dropped + self.last.images_unpaired
+        self.peer.wait('the last frames', lambda: settled() >= self.last.images_received)
+        self.look()
+
+    def warm_up(self):
+        """Until all three topics are connected, the first frame is sent again and again."""
+        info, tries = self.frames.info(), 0
+        while not self.last.frames_processed:
+            tries += 1
+            self.publish(info, tries - 1000)
+            time.sleep(0.2)
+        self.before = self.last
+
+    def since(self, name):
+        return getattr(self.last, name) - getattr(self.before, name)
+
+    @property
+    def last(self):
+        return self.peer.last()
+
+    def publish(self, info, index):
+        which = self.order[max(index, 0) % len(self.order)]
+        nanos = int(100e9 + index * 1e9 / self.args.rate)
+        info.header.stamp = time_of(nanos)
+        self.peer.publish(info, image(nanos, 'rgb8', self.frames.colors[which]),
+                          image(nanos, '16UC1', self.frames.depths[which]))
+
+    def look(self):
+        minutes, last = (time.monotonic() - self.started) / 60, self.last
+        self.memory.append((minutes, resident_mb(self.pid)))
+        print(f'{minutes:6.1f}  {self.memory[-1][1]:9.1f}  {last.images_received:8d}  {last.frames_processed:9d}  {last.frames_dropped:7d}  '
+              f'{last.images_unpaired:8d}  {last.frames_tracked:7d}  {last.keyframes:9d}', flush=True)
+
+    def report(self):
+        """Prints the figures; returns what is not as it should be."""
+        wall = time.monotonic() - self.started
+        settled = [mb for minute, mb in self.memory if minute >= 1.0] or [self.memory[-1][1]]
+        growth = self.memory[-1][1] - settled[0]
+        per_frame = {s.frames_processed: s for s in self.peer.statuses
+                     if s.frames_processed > self.before.frames_processed}.values()
+        millis = lambda name, q: 1000 * np.quantile([getattr(s, name) for s in per_frame], q)
+        print(f'sent {self.total} frames in {wall:.1f} s ({self.late} of them later than one period)')
+        received, dropped = self.since('images_received'), self.since('frames_dropped')
+        ends = [self.since(name) for name in ('frames_processed', 'frames_dropped', 'images_unpaired', 'images_refused')]
+        print(f'received {received}, processed {ends[0]}, tracked {self.since("frames_tracked")}, '
+              f'dropped {dropped}, unpaired {ends[2]}, refused {ends[3]}')
+        print(f'latency image to pose: p50 {millis("latency_secs", 0.5):.1f} ms, p95 {millis("latency_secs", 0.95):.1f} ms, '
+              f'p99 {millis("latency_secs", 0.99):.1f} ms, most {millis("latency_secs", 1.0):.1f} ms')
+        steps = ('queue', 'decode', 'prepare', 'process', 'publish')
+        print('of it, p50 / p95: ' + ', '.join(
+            f'{step} {millis(step + "_secs", 0.5):.1f} / {millis(step + "_secs", 0.95):.1f} ms' for step in steps))
+        print(f'CPU of the node: {(cpu_secs(self.pid) - self.cpu) / wall:.2f} cores; memory after the first minute '
+              f'{settled[0]:.1f} MB, at the end {self.memory[-1][1]:.1f} MB, most {max(settled):.1f} MB')
+        return [text for text, is_wrong in [
+            (f'memory grew by {growth:.1f} MB after the first minute', growth > GROWTH_MB),
+            (f'{received - sum(ends)} frames are not accounted for', received != sum(ends)),
+            (f'{self.total - received} images were lost on their way',
+             self.args.qos == 'reliable' and received < self.total),
+            (f'{dropped} frames were dropped', dropped > self.args.max_drops),
+        ] if is_wrong]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('--minutes', type=float, default=10.0)
     parser.add_argument('--rate', type=float, default=30.0)
-    parser.add_argument('--data', type=Path)
+    parser.add_argument('--qos', choices=['reliable', 'best_effort'], default='reliable')
+    parser.add_argument('--data', type=Path, help='a recording in TUM layout, instead of the real one or the demo')
     parser.add_argument('--frames', type=int, default=300, help='frames of the recording that are used')
+    parser.add_argument('--max-drops', type=int, default=0, help='frames that may be dropped')
     args = parser.parse_args()
     rclpy.init()
-    frames, camera = frames_of_folder(args.data, args.frames) if args.data else frames_of_room(args.frames)
-    # To and fro, so that there is no jump where the recording ends.
-    order = list(range(len(frames))) + list(range(len(frames) - 2, 0, -1))
-    peer = Peer(image_qos=BEST_EFFORT)
-    if args.data:
-        room.WIDTH, room.HEIGHT = camera['width'], camera['height']
     with tempfile.TemporaryDirectory() as folder:
-        node = NodeUnderTest(Path(folder), map_rate=0.5, path_rate=2.0, frame_queue_size=4,
-                             topic_queue_size=5, sync_queue_size=10, qos_image='best_effort',
-                             qos_depth='best_effort', qos_camera_info='best_effort')
-        peer.connect()
-        soak(peer, node, frames, order, camera, args)
-        status, secs = node.stop()
+        frames = recording.load(args.data or recording.folder(Path(folder)), args.frames)
+        print(f'{len(frames.nanos)} frames of {frames.folder.name}, {frames.colors[0].shape[1]}x{frames.colors[0].shape[0]}')
+        soak = Soak(args, frames, Path(folder))
+        soak.run()
+        wrong = soak.report()
+        status, secs = soak.node.stop()
+        soak.peer.destroy()
         print(f'ended with status {status} after {secs:.2f} s')
-
-
-def soak(peer, node, frames, order, camera, args):
-    pid = node.process.pid
-    info = peer.info_message(0)
-    if args.data:
-        info.k = [camera['fx'], 0.0, camera['cx'], 0.0, camera['fy'], camera['cy'], 0.0, 0.0, 1.0]
-        info.d = [float(v) for v in camera.get('distortion', [0.0] * 5)]
-    started, cpu, sent, behind, memory = time.monotonic(), cpu_secs(pid), 0, 0, []
-    total = int(args.minutes * 60 * args.rate)
-    print('minute  memory_MB  processed  dropped  unpaired  tracked  keyframes')
-    for sent in range(total):
-        due = started + sent / args.rate
-        behind += time.monotonic() > due + 1 / args.rate
-        while time.monotonic() < due:
-            peer.spin(max(0.0, min(0.002, due - time.monotonic())))
-        color, depth = frames[order[sent % len(order)]]
-        nanos = room.stamp_nanos(sent, rate=args.rate)
-        info.header.stamp = image(nanos, 'rgb8', color).header.stamp
-        peer.info.publish(info)
-        peer.image.publish(image(nanos, 'rgb8', color))
-        peer.depth.publish(image(nanos, '16UC1', depth))
-        peer.spin(0.0)
-        if sent % int(30 * args.rate) == 0:
-            memory.append(resident_mb(pid))
-            last = peer.last()
-            print(f'{(time.monotonic() - started) / 60:6.1f}  {memory[-1]:9.1f}  {last.frames_processed:9d}  '
-                  f'{last.frames_dropped:7d}  {last.images_unpaired:8d}  {last.frames_tracked:7d}  {last.keyframes:9d}', flush=True)
-    peer.wait('the last frames', lambda: peer.spin(0.5) or True)
-    report(peer, memory + [resident_mb(pid)], cpu_secs(pid) - cpu, time.monotonic() - started, total, behind)
-
-
-def report(peer, memory, cpu, wall, total, behind):
-    last = peer.last()
-    latencies = [s.latency_secs for s in peer.statuses if s.frames_processed and s.latency_secs > 0]
-    quantile = lambda q: np.quantile(latencies, q) * 1000
-    print(f'sent {total} frames in {wall:.1f} s ({behind} of them later than one period)')
-    print(f'received {last.images_received}, processed {last.frames_processed}, tracked {last.frames_tracked}, '
-          f'dropped {last.frames_dropped}, unpaired {last.images_unpaired}, refused {last.images_refused}')
-    print(f'latency image to pose: p50 {quantile(0.5):.1f} ms, p95 {quantile(0.95):.1f} ms')
-    print(f'CPU of the node: {cpu / wall:.2f} cores; memory after the first minute {memory[min(2, len(memory) - 1)]:.1f} MB, '
-          f'at the end {memory[-1]:.1f} MB')
+    for text in wrong:
+        print(f'FAILED: {text}')
+    print('PASSED' if not wrong and status == 0 else 'FAILED')
+    sys.exit(bool(wrong) or status != 0)
 
 
 if __name__ == '__main__':

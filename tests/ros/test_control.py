@@ -35,9 +35,13 @@ def test_maps_and_trajectories_are_saved_whole_or_not_at_all(start, tmp_path):
     for request, reason in [
             (SaveMap.Request(path=str(tmp_path / 'no' / 'map.ply')), 'folder'),
             (SaveMap.Request(path=''), "'path'"),
-            (SaveMap.Request(path=str(tmp_path / 'a.pcd'), format='pcd'), "'pcd'")]:
+            (SaveMap.Request(path=str(tmp_path / 'a.las')), "'las'"),
+            (SaveMap.Request(path=str(tmp_path / 'a.ply'), format='obj'), "'obj'")]:
         answer = peer.call(SaveMap, f'{NODE}/save_map', request)
         assert not answer.success and reason in answer.message, answer.message
+    for name, magic in [('map.pcd', b'# .PCD v0.7'), ('map.glb', b'glTF')]:
+        answer = peer.call(SaveMap, f'{NODE}/save_map', SaveMap.Request(path=str(tmp_path / name)))
+        assert answer.success and (tmp_path / name).read_bytes().startswith(magic), answer.message
     assert not list(tmp_path.glob('*.partial')) and not list(tmp_path.glob('.*.partial'))
 
 
@@ -73,12 +77,12 @@ def test_a_pose_that_is_given_moves_the_map(start):
     message.pose.pose.position.x = 7.0
     message.pose.pose.orientation.w = 1.0
     publisher.publish(message)
-    peer.spin(0.5)
     index = 3
     while abs(peer.poses[-1].pose.pose.position.x - 7.0) > 0.2:
         assert index < 30, peer.poses[-1]
         peer.map_frames(1, start=index)
         index += 1
+    peer.wait('odometry', lambda: len(peer.transforms('odom', 'base_link')) == index)
     odom = [of_transform(t)[0, 3] for t in peer.transforms('odom', 'base_link')]
     assert max(abs(b - a) for a, b in zip(odom, odom[1:])) < 0.03
 
@@ -127,6 +131,7 @@ def test_a_changed_parameter_takes_effect(start):
     peer.map_frames(3)
     request = SetParameters.Request(parameters=[Parameter(name='publish_tf', value=value(False))])
     assert peer.call(SetParameters, f'{NODE}/set_parameters', request).results[0].successful
+    # A frame that was under way may still be published.
     peer.map_frames(1, start=3)
     sent = len(peer.tf)
     peer.map_frames(3, start=4)
@@ -167,11 +172,15 @@ def test_the_lifecycle(start):
     assert peer.last().state == Status.TRACKING
     assert change(Transition.TRANSITION_DEACTIVATE)
     peer.wait('the end of output', lambda: peer.last().state == Status.INACTIVE)
+    # r2r lets go of a subscription when its next message comes.
     sent = len(peer.poses)
     peer.send(5)
-    peer.spin(0.3)
+    peer.wait('the end of all subscriptions', lambda: peer.image.get_subscription_count() == 0)
+    statuses = len(peer.statuses)
+    peer.wait('two more statuses', lambda: len(peer.statuses) >= statuses + 2)
     assert len(peer.poses) == sent
     assert change(Transition.TRANSITION_CLEANUP) and state() == State.PRIMARY_STATE_UNCONFIGURED
+    peer.wait('a status without a model', lambda: peer.last().state == Status.UNCONFIGURED)
     answer = trigger(peer, 'reset')
     assert not answer.success and 'not configured' in answer.message
     assert change(Transition.TRANSITION_CONFIGURE) and change(Transition.TRANSITION_ACTIVATE)
@@ -187,6 +196,21 @@ def test_a_model_that_is_not_there_goes_through_error_processing(start):
     found = peer.call(GetState, f'{NODE}/get_state', GetState.Request()).current_state.id
     assert found == State.PRIMARY_STATE_UNCONFIGURED
     assert 'no-such-model' in node.log() and 'sensor-depth' in node.log()
+    peer.wait('the reason', lambda: peer.last() is not None and 'no-such-model' in peer.last().reason)
+    assert peer.last().state == Status.UNCONFIGURED
+
+
+def test_in_a_namespace_all_relative_names_move(start):
+    peer, _ = start(connect=False, remap=['__ns:=/robot', 'image:=camera/color'])
+    statuses = peer.hear(Status, '/robot/recon_node/status')
+    peer.wait('the node', lambda: statuses)
+    names = {name for name, _ in peer.node.get_topic_names_and_types()}
+    for name in ['/robot/camera/color', '/robot/depth', '/robot/camera_info', '/robot/initialpose', '/tf', '/tf_static',
+                 '/robot/recon_node/map', '/diagnostics']:
+        peer.wait(name, lambda: name in {n for n, _ in peer.node.get_topic_names_and_types()})
+    assert not [name for name in names if name.startswith('/recon_node/') and peer.node.count_publishers(name)]
+    # What is missing is named in full, as it is looked for.
+    peer.wait('the reason', lambda: 'nobody publishes /robot/camera/color' in statuses[-1].reason)
 
 
 def test_shutdown_by_the_lifecycle_ends_the_process(start):

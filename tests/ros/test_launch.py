@@ -1,12 +1,15 @@
-"""The launch files build their description; with the real `launch` where it is, else with stand-ins."""
+"""The launch files build their description and, where the real `launch` is, run; else with stand-ins."""
 
 import importlib.util
+import signal
+import subprocess
 import sys
 import types
 from pathlib import Path
 
 import pytest
 
+IS_REAL = importlib.util.find_spec('launch_ros') is not None
 FOLDER = Path(__file__).parents[2] / 'launch'
 
 
@@ -18,6 +21,16 @@ class Anything:
 
     def perform(self, context):
         return context[self.args[0]]
+
+
+def context_of(values):
+    """What a launch file is asked with."""
+    if not IS_REAL:
+        return values
+    from launch import LaunchContext
+    context = LaunchContext()
+    context.launch_configurations.update(values)
+    return context
 
 
 def stand_ins(monkeypatch):
@@ -43,7 +56,7 @@ def stand_ins(monkeypatch):
 
 @pytest.fixture
 def load(monkeypatch):
-    if importlib.util.find_spec('launch_ros') is None:
+    if not IS_REAL:
         stand_ins(monkeypatch)
 
     def of(name):
@@ -73,11 +86,10 @@ def test_live_has_the_conventional_arguments(load):
 
 
 def test_arguments_become_parameters_and_remappings(load):
-    if importlib.util.find_spec('launch_ros') is not None:
-        pytest.skip('the real launch has contexts of its own')
     module = load('live')
-    context = {name: default for name, default, _ in module.ARGUMENTS}
-    context.update(odom_topic='/wheel/odom', compressed='true', qos='reliable', rgb_topic='/cam')
+    values = {name: default for name, default, _ in module.ARGUMENTS}
+    values.update(odom_topic='/wheel/odom', compressed='true', qos='reliable', rgb_topic='/cam')
+    context = context_of(values)
     file, changes = module.parameters(context)
     assert Path(file).exists()
     assert changes['odometry'] == 'topic' and changes['qos_image'] == 'reliable'
@@ -91,4 +103,41 @@ def test_the_files_of_parameters_are_accepted_by_the_node(start, path):
     peer, node = start(connect=False, params_file=path)
     peer.wait('the node', lambda: peer.last() is not None)
     status, _ = node.stop()
+    assert status == 0
+
+
+# What `ros2 launch` does, for where its command is not.
+LAUNCH = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+source = PythonLaunchDescriptionSource(sys.argv[1])
+arguments = [tuple(argument.split(':=', 1)) for argument in sys.argv[2:]]
+service = LaunchService(argv=[])
+service.include_launch_description(
+    LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments)]))
+sys.exit(service.run())
+"""
+
+
+@pytest.mark.skipif(not IS_REAL, reason='launch_ros is not installed: the launch file is read, and not run')
+def test_the_launch_file_brings_up_a_node_with_its_arguments(tmp_path):
+    from peer import Peer
+    from recon_node.msg import Status
+
+    peer = Peer()
+    statuses = peer.hear(Status, '/robot/recon_node/status')
+    arguments = ['namespace:=robot', 'rviz:=false', 'rgb_topic:=/cam/color', 'depth_topic:=/cam/depth',
+                 'camera_info_topic:=/cam/info', 'map_frame:=hall']
+    launched = subprocess.Popen([sys.executable, '-c', LAUNCH, str(FOLDER / 'live.launch.py'), *arguments], cwd=tmp_path)
+    try:
+        peer.wait('the node', lambda: statuses)
+        assert statuses[-1].header.frame_id == 'hall'
+        for topic in ('/cam/color', '/cam/depth', '/cam/info'):
+            peer.wait(topic, lambda: peer.node.count_subscribers(topic) == 1)
+    finally:
+        launched.send_signal(signal.SIGINT)
+        status = launched.wait(timeout=60)
+        peer.destroy()
     assert status == 0

@@ -5,13 +5,14 @@ import os
 
 import numpy as np
 from geometry_msgs.msg import PoseArray
-from nav_msgs.msg import Odometry, Path
+from nav_msgs.msg import Path
 from recon_node.msg import Status
 from recon_node.srv import SaveTrajectory
-from sensor_msgs.msg import PointCloud2, PointField
+from sensor_msgs.msg import Image, PointCloud2, PointField
+from visualization_msgs.msg import Marker, MarkerArray
 
 import room
-from peer import matrix, nanos_of, of_transform, time_of, true_base
+from peer import matrix, nanos_of, of_transform, true_base
 
 FRAMES = 40
 
@@ -34,6 +35,7 @@ def test_transforms_are_those_of_rep_105(start):
     assert max(steps) < 0.03, steps
     assert np.allclose(odom[0][1], np.eye(4), atol=1e-9)
     # The map's z is up: the robot stays on the floor.
+    peer.wait('all corrections', lambda: len(peer.transforms('map', 'odom')) == FRAMES)
     poses = [(nanos_of(p.header.stamp), matrix(p.pose.pose.position, p.pose.pose.orientation)) for p in peer.poses]
     assert max(abs(pose[2, 3]) for _, pose in poses) < 0.02
     assert max(errors_m(poses)) < 0.02, errors_m(poses)
@@ -68,11 +70,11 @@ def test_odometry_has_velocities_and_an_honest_covariance(start):
 def test_a_late_joiner_gets_the_map_the_path_and_the_keyframes(start):
     peer, _ = start()
     peer.map_frames(FRAMES)
-    peer.spin(1.0)
     map_, path = peer.latch(PointCloud2, '/recon_node/map'), peer.latch(Path, '/recon_node/path')
     keyframes = peer.latch(PoseArray, '/recon_node/keyframes')
     cloud = peer.latch(PointCloud2, '/recon_node/cloud')
     peer.wait('latched messages', lambda: map_ and path and keyframes and cloud)
+    peer.wait('the newest path', lambda: len(path[-1].poses) == FRAMES)
     for message in (map_[-1], cloud[-1]):
         assert message.header.frame_id == 'map'
         fields = [(f.name, f.offset, f.datatype, f.count) for f in message.fields]
@@ -87,7 +89,7 @@ def test_a_late_joiner_gets_the_map_the_path_and_the_keyframes(start):
         assert np.quantile(to_wall, 0.95) < 0.04, np.quantile(to_wall, 0.95)
         colors = np.frombuffer(bytes(message.data), dtype=np.uint8).reshape(-1, 16)[:, 12:]
         assert np.all(colors[:, 3] == 0) and colors[:, :3].std() > 10
-    assert path[-1].header.frame_id == 'map' and len(path[-1].poses) >= FRAMES - 5
+    assert path[-1].header.frame_id == 'map'
     assert len(keyframes[-1].poses) == peer.last().keyframes
 
 
@@ -108,22 +110,38 @@ def test_the_trajectory_is_that_of_the_offline_replay(start, tmp_path):
     assert abs(np.linalg.norm(a[-1, 1:4] - a[0, 1:4]) - np.linalg.norm(b[-1, 1:4] - b[0, 1:4])) < 1e-5
 
 
-def test_with_other_odometry_only_the_correction_is_published(start):
-    peer, _ = start(odometry='topic')
-    for index in range(20):
-        # Odometry that drifts by a tenth of the way.
-        pose = true_base(index)
-        message = Odometry()
-        message.header.frame_id, message.child_frame_id = 'odom', 'base_link'
-        message.header.stamp = time_of(room.stamp_nanos(index))
-        position, orientation = message.pose.pose.position, message.pose.pose.orientation
-        position.x, position.y = 1.1 * pose[0, 3] + 2.0, pose[1, 3]
-        yaw = np.arctan2(pose[1, 0], pose[0, 0])
-        orientation.z, orientation.w = float(np.sin(yaw / 2)), float(np.cos(yaw / 2))
-        message.pose.covariance = (np.eye(6) * 1e-2).ravel().tolist()
-        peer.odom.publish(message)
-        peer.map_frames(1, start=index)
-    peer.wait('corrections', lambda: len(peer.transforms('map', 'odom')) >= 19)
-    assert not peer.transforms('odom', 'base_link') and not peer.odometry
-    drift = of_transform(peer.transforms('map', 'odom')[-1])[:3, 3]
-    assert abs(drift[0] + 0.1 * true_base(19)[0, 3]) < 0.02, drift
+def test_the_depth_of_keyframes_is_published_in_metres(start):
+    peer, _ = start(publish_depth=True)
+    images = peer.hear(Image, '/recon_node/depth')
+    peer.wait('the publisher', lambda: peer.node.count_publishers('/recon_node/depth') > 0)
+    peer.map_frames(1)
+    peer.wait('depth', lambda: images)
+    message = images[0]
+    assert (message.encoding, message.header.frame_id) == ('32FC1', 'lens')
+    assert nanos_of(message.header.stamp) == room.stamp_nanos(0)
+    found = np.frombuffer(bytes(message.data), '<f4').reshape(message.height, message.width)
+    assert message.step == 4 * message.width
+    _, truth = room.render(0)
+    assert found.shape == truth.shape, 'the room is shown at working size'
+    assert np.nanmax(np.abs(found - truth / 1000.0)) < 0.01
+
+
+def test_the_graph_of_keyframes_is_drawn(start):
+    peer, _ = start()
+    peer.map_frames(FRAMES)
+    graphs = peer.latch(MarkerArray, '/recon_node/graph')
+    peer.wait('the newest graph', lambda: graphs and drawn(graphs[-1]).get('keyframes') is not None
+              and len(drawn(graphs[-1])['keyframes'].points) == peer.last().keyframes)
+    markers = drawn(graphs[-1])
+    assert graphs[-1].markers[0].action == Marker.DELETEALL
+    assert peer.last().keyframes >= 2, 'else there is nothing to be drawn'
+    for name in ('covisibility', 'constraints'):
+        lines = markers[name]
+        assert lines.type == Marker.LINE_LIST and lines.header.frame_id == 'map' and lines.scale.x > 0
+        assert len(lines.points) >= 2 and len(lines.points) % 2 == 0
+    # Cameras are as high as the lens is on the robot.
+    assert all(abs(p.z - room.BASE_FROM_CAMERA_TRANSLATION[2]) < 0.05 for p in markers['keyframes'].points)
+
+
+def drawn(graph):
+    return {marker.ns: marker for marker in graph.markers}

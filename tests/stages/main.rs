@@ -15,6 +15,7 @@ mod pyramid;
 mod recognition;
 mod recovery;
 mod reference;
+mod refinement;
 mod relocalization;
 mod runtime;
 mod sensor_depth;

@@ -8,6 +8,7 @@
 //! mean loss by confidence, and for pairs whose matches cannot be trusted the distance to what
 //! the model saw. What is known beforehand enters as more [`Factor`]s.
 
+mod canonical;
 mod chain;
 mod coarse;
 mod distance;
@@ -25,7 +26,9 @@ mod reprojection;
 mod scene;
 mod schur;
 mod state;
+mod tree;
 
+pub use canonical::{CELL_PX, CanonicalBuilder, CanonicalView};
 pub use coarse::align_coarse;
 pub use distance::PointDistance;
 pub use evidence::{CameraInformation, StageEvidence, StageResult, ViewResidual};
@@ -39,6 +42,7 @@ pub use priors::{DepthPrior, IntrinsicsPrior, PosePrior, RelativePosePrior};
 pub use reprojection::Reprojection;
 pub use scene::{Match, MatchedPair, PairPointmap, Sample, SparseScene, SparseView};
 pub use state::{SceneState, VIEW_DIM, ViewState, ViewStep};
+pub use tree::{KinematicTree, TreeRule, kinematic_tree};
 
 use crate::error::Result;
 

@@ -1,38 +1,84 @@
 //! `recon demo`: a built-in recording whose truth is known.
 
+use std::path::{Path, PathBuf};
+
 use rayon::prelude::*;
 use recon_node::cloud::PointCloud;
 use recon_node::evaluation::{MapOptions, TrajectoryEvaluation, evaluate_map};
-use recon_node::simulator::{Simulator, SimulatorConfig};
+use recon_node::export::RecordingWriter;
+use recon_node::simulator::{Simulator, SimulatorConfig, World};
+use recon_node::source::{FrameSource, SourceItem};
 
 use crate::report::MapFigures;
 use crate::session::{self, SessionArgs};
 
+/// A world to record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Scene {
+    /// A furnished room
+    Room,
+    /// The same room, and a box that moves through it
+    MovingBox,
+    /// Three rooms that are exactly alike, along a corridor
+    Corridor,
+    /// A corridor round a square of ten metres
+    Building,
+}
+
+impl Scene {
+    fn world(self) -> World {
+        match self {
+            Self::Room => World::Room,
+            Self::MovingBox => World::MovingBox,
+            Self::Corridor => World::Corridor { rooms: 3 },
+            Self::Building => World::Building { side_m: 10.0 },
+        }
+    }
+}
+
 /// What `recon demo` is asked.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Length of the recording in seconds; one round through the room takes 20
-    #[arg(long, value_name = "SECS", default_value_t = SimulatorConfig::default().duration_secs)]
-    duration: f64,
+    /// What to record
+    #[arg(long, value_enum, default_value_t = Scene::Room)]
+    scene: Scene,
+    /// Length of the recording in seconds [default: one round; in the room that is 20]
+    #[arg(long, value_name = "SECS")]
+    duration: Option<f64>,
     /// Seed of textures and noise
     #[arg(long, value_name = "N", default_value_t = SimulatorConfig::default().seed)]
     seed: u64,
+    /// Write the recording into this folder, in TUM RGB-D layout, and map nothing
+    #[arg(long, value_name = "DIR")]
+    recording: Option<PathBuf>,
     #[command(flatten)]
     session: SessionArgs,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let config = SimulatorConfig {
-        duration_secs: args.duration,
-        seed: args.seed,
-        ..SimulatorConfig::default()
-    };
+    let round = SimulatorConfig::round_of(args.scene.world());
+    let duration_secs = args.duration.unwrap_or(round.duration_secs);
+    let config = SimulatorConfig { duration_secs, seed: args.seed, ..round };
+    if let Some(folder) = &args.recording {
+        return record(Simulator::new(config)?, folder);
+    }
     let truth = Simulator::new(config.clone())?;
     let judge = |cloud: &PointCloud, evaluation: &TrajectoryEvaluation| {
         judge_map(&truth, cloud, evaluation)
     };
     session::run(&mut Simulator::new(config)?, &args.session, Some(&judge))
+}
+
+/// Leaves the recording itself, for those who want to replay it some other way.
+fn record(mut simulator: Simulator, folder: &Path) -> anyhow::Result<()> {
+    let mut writer = RecordingWriter::new(folder)?;
+    while let Some(item) = simulator.next_item()? {
+        if let SourceItem::Frame(frame) = item {
+            writer.add(&frame)?;
+        }
+    }
+    Ok(writer.finish(simulator.info().reference.as_ref())?)
 }
 
 /// Accuracy against the exact surface; completion against points on the surface that was seen.

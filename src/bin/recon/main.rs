@@ -9,6 +9,7 @@ mod progress;
 mod replay;
 mod report;
 mod session;
+mod sfm;
 mod weights;
 
 use std::io::Write;
@@ -22,7 +23,7 @@ use recon_node::error::Error;
 ///
 /// Start with 'recon demo', which needs no data. Then 'recon info PATH' says what is in a recording
 /// of yours, 'recon replay PATH' maps it, and 'recon eval' compares the result with a reference.
-/// 'recon infer IMAGES' reconstructs a few photographs.
+/// 'recon infer IMAGES' reconstructs a few photographs, 'recon sfm IMAGES' many.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -40,6 +41,8 @@ enum Command {
     Eval(eval::Args),
     /// Reconstruct a few images: points, depths, cameras
     Infer(Box<infer::Args>),
+    /// Reconstruct unordered photographs with DUSt3R, MASt3R or Fast3R
+    Sfm(Box<sfm::Args>),
     /// Say what is in a recording, and what would be used of it
     Info(info::Args),
     /// Fetch, check, make and shrink the weights of feed-forward models
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Infer(args) => infer::run(&args),
+        Command::Sfm(args) => sfm::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Weights(args) => weights::run(&args),
         Command::Config => print_config(),

@@ -32,7 +32,7 @@ pub struct SessionArgs {
     /// Change one setting, e.g. --set map.voxel_size_m=0.02; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// Where geometry comes from: sensor-depth or mapanything
+    /// Where geometry comes from: sensor-depth, mapanything, mast3r, dust3r or fast3r
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Weights of a feed-forward model: a folder, or a name from 'recon weights list'

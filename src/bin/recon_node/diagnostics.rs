@@ -15,6 +15,9 @@ use crate::outputs::tell;
 use crate::shared::{Inner, Shared};
 use crate::subscriptions::Subscription;
 
+/// From this share of missing images on, something is wrong with how they travel.
+const MISSING_FRAC: f64 = 0.25;
+
 /// Publishes once a second, and looks for the reason while no frame comes.
 pub struct Diagnostics {
     publisher: Publisher<DiagnosticArray>,
@@ -60,7 +63,11 @@ impl Diagnostics {
     pub fn publish(&self, shared: &Shared, ros_now: Stamp) {
         let now_secs = shared.now_secs();
         let mut inner = shared.lock();
-        let status = vec![self.inputs(&mut inner, now_secs), self.mapping(&mut inner, now_secs)];
+        let mut status =
+            vec![self.inputs(&mut inner, now_secs), self.mapping(&mut inner, now_secs)];
+        // The camera is the hardware: its frame is the only name of it that comes with images.
+        let camera = inner.inputs.camera_frame().unwrap_or_default();
+        status.iter_mut().for_each(|each| each.hardware_id = camera.to_owned());
         drop(inner);
         tell(
             self.publisher
@@ -90,6 +97,10 @@ impl Diagnostics {
                     && types.iter().any(|t| t == subscription.message_type)
             })
             .map(|(name, _)| name)
+            .filter(|name| {
+                // Subscribed topics are listed too, ours among them.
+                node.get_publishers_info_by_topic(name, false).is_ok_and(|found| !found.is_empty())
+            })
             .collect();
         alternatives.sort();
         InputCheck {
@@ -106,12 +117,14 @@ impl Diagnostics {
     fn inputs(&self, inner: &mut Inner, now_secs: f64) -> DiagnosticStatus {
         let inputs = &mut inner.inputs;
         let counts = inputs.counts();
+        let missing_frac = inputs.image_gaps.missing_frac();
         let values = vec![
             pair("image rate, Hz", format!("{:.1}", inputs.image_rate.hz(now_secs))),
             pair("depth rate, Hz", format!("{:.1}", inputs.depth_rate.hz(now_secs))),
             pair("camera_info rate, Hz", format!("{:.1}", inputs.info_rate.hz(now_secs))),
             pair("odom rate, Hz", format!("{:.1}", inputs.odometry_rate.hz(now_secs))),
             pair("stamp delay, s", format!("{:.3}", inputs.stamp_delay.quantile_secs(0.5))),
+            pair("images missing, %", format!("{:.0}", 100.0 * missing_frac)),
             pair("frames dropped", counts.dropped.to_string()),
             pair("images without a partner", counts.unpaired.to_string()),
             pair("images refused", counts.refused.to_string()),
@@ -120,6 +133,9 @@ impl Diagnostics {
         let trouble = inner.figures.waiting_for.clone();
         let (level, message) = match (inner.active, trouble.is_empty()) {
             (true, false) => (DiagnosticStatus::ERROR as u8, trouble),
+            (true, true) if missing_frac > MISSING_FRAC => {
+                (DiagnosticStatus::WARN as u8, missing_images(missing_frac))
+            }
             (true, true) => (DiagnosticStatus::OK as u8, "Frames come.".to_owned()),
             (false, _) => (DiagnosticStatus::STALE as u8, "Nothing is subscribed.".to_owned()),
         };
@@ -160,6 +176,15 @@ impl Diagnostics {
         let name = format!("{}: {task}", self.full_name.trim_start_matches('/'));
         DiagnosticStatus { level, name, message, hardware_id: String::new(), values }
     }
+}
+
+fn missing_images(missing_frac: f64) -> String {
+    format!(
+        "{:.0} % of the images are missing between those that come: ask for reliable delivery \
+         (qos_image, qos_depth), or enlarge the middleware's buffers \
+         (config/fastdds_large_images.xml)",
+        100.0 * missing_frac
+    )
 }
 
 fn received(inputs: &Inputs, input: Input) -> u64 {

@@ -5,11 +5,14 @@ mod convert;
 mod diagnostics;
 mod lifecycle;
 mod mailbox;
+mod markers;
 mod node;
 mod outputs;
 mod parameters;
+mod saving;
 mod services;
 mod shared;
+mod status;
 mod subscriptions;
 mod worker;
 
@@ -34,7 +37,7 @@ fn run() -> anyhow::Result<()> {
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
         .context("cannot listen for Ctrl-C")?;
-    let mut node = node::ReconNode::start()?;
+    let mut node = node::ReconNode::start(&stop)?;
     while !stop.load(Ordering::Relaxed) && !node.is_finalized() {
         node.spin_once();
     }

@@ -1,25 +1,27 @@
 //! The node: its life, and what it does each time round.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use r2r::lifecycle_msgs::srv::ChangeState;
 use r2r::sensor_msgs::msg::PointCloud2;
 use r2r::{Context, Node, Publisher, ServiceRequest};
-use recon_node::error::Error;
 use recon_node::inference::Models;
-use recon_node::model::SensorDepth;
+use recon_node::model;
 use recon_node::ros::lifecycle::{Outcome, State};
-use recon_node::ros::parameters::Settings;
 use recon_node::stamp::Stamp;
 
 use crate::diagnostics::Diagnostics;
 use crate::lifecycle::LifecycleServices;
 use crate::outputs::{Outputs, latched};
 use crate::parameters::Parameters;
+use crate::saving;
 use crate::services::{Services, tell};
 use crate::shared::{Command, Shared};
+use crate::status;
 use crate::subscriptions::{Subscription, subscribe};
 use crate::worker::Worker;
 
@@ -28,6 +30,8 @@ pub const NAME: &str = "recon_node";
 
 /// How long the middleware is waited for.
 const SPIN: Duration = Duration::from_millis(10);
+/// How long the frame that is being mapped is waited for at the end, where nothing is to be saved.
+const LAST_FRAME: Duration = Duration::from_millis(1500);
 /// Seconds between two diagnostics.
 const DIAGNOSTICS_SECS: f64 = 1.0;
 
@@ -44,16 +48,19 @@ pub struct ReconNode {
     worker: Option<Worker>,
     active_since_secs: f64,
     last_diagnostics_secs: f64,
+    /// Why there is no model, where there should be one.
+    failure: String,
+    stop: Arc<AtomicBool>,
     // Publishers and services end before the node.
     node: Node,
 }
 
 impl ReconNode {
-    /// Returns the node; with `autostart` it is at work already.
+    /// Returns the node; with `autostart` it is at work already. `stop` ends what takes long.
     ///
     /// # Errors
     /// Where the middleware refuses, or a parameter is not accepted.
-    pub fn start() -> anyhow::Result<Self> {
+    pub fn start(stop: &Arc<AtomicBool>) -> anyhow::Result<Self> {
         let context = Context::create().context("ROS 2 cannot be initialised")?;
         let mut node = Node::create(context, NAME, "").context("the node cannot be created")?;
         let parameters = Parameters::new(&mut node)?;
@@ -70,6 +77,8 @@ impl ReconNode {
             worker: None,
             active_since_secs: 0.0,
             last_diagnostics_secs: f64::NEG_INFINITY,
+            failure: String::new(),
+            stop: Arc::clone(stop),
             parameters,
             node,
         };
@@ -107,10 +116,19 @@ impl ReconNode {
         self.diagnose(ros_now);
     }
 
-    /// Ends the mapping, and saves what is to be saved.
+    /// Ends the mapping, and saves what is to be saved. A model that is at work on a frame is
+    /// waited for only where there is something to save.
     pub fn shut_down(mut self) {
         self.subscriptions.clear();
-        self.stop_worker();
+        let is_kept = saving::is_kept(&self.parameters.settings().node);
+        if let Some(worker) = self.worker.take() {
+            self.shared.stop();
+            if !worker.join((!is_kept).then_some(LAST_FRAME)) {
+                r2r::log_warn!(NAME, "ended in the middle of a frame");
+                // Its thread still runs, and must not meet a middleware that is gone.
+                std::process::exit(0);
+            }
+        }
         r2r::log_info!(NAME, "ended");
     }
 
@@ -146,6 +164,7 @@ impl ReconNode {
             Ok(()) => self.lifecycle.finish(Outcome::Success),
             Err(error) => {
                 r2r::log_error!(NAME, "{} failed: {error:#}", begun.label);
+                self.failure = format!("{} failed: {error:#}", begun.label);
                 self.deactivate();
                 self.stop_worker();
                 self.lifecycle.finish(Outcome::Error);
@@ -157,11 +176,43 @@ impl ReconNode {
     }
 
     fn configure(&mut self) -> anyhow::Result<()> {
-        let settings = self.parameters.settings();
-        self.shared = Arc::new(Shared::new(settings));
+        let settings = self.parameters.settings().clone();
+        saving::check(&settings.node)?;
+        let model = self.load_model()?;
+        self.failure.clear();
+        self.shared = Arc::new(Shared::new(&settings));
         let (outputs, map) = (self.outputs.clone(), self.map.clone());
-        self.worker = Some(Worker::start(&self.shared, settings, model, outputs, map)?);
+        self.worker = Some(Worker::start(&self.shared, &settings, model, outputs, map));
         Ok(())
+    }
+
+    /// Loads the model on a thread of its own: that may take minutes, in which the node can be
+    /// asked for its state, and stopped.
+    fn load_model(&mut self) -> anyhow::Result<Models> {
+        let config = self.parameters.settings().pipeline.clone();
+        let (name, begun) = (config.model.name.clone(), Instant::now());
+        let (sender, receiver) = sync_channel(1);
+        std::thread::spawn(move || {
+            // Nobody waits any more where the node was stopped.
+            let _ = sender.send(model::open(&config));
+        });
+        loop {
+            match receiver.recv_timeout(SPIN) {
+                Ok(model) => {
+                    let secs = begun.elapsed().as_secs_f64();
+                    r2r::log_info!(NAME, "the model {name} took {secs:.1} s to load");
+                    return Ok(model?);
+                }
+                Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the model has panicked"),
+                Err(RecvTimeoutError::Timeout) if self.stop.load(Ordering::Relaxed) => {
+                    anyhow::bail!("stopped while the model {name} was being loaded")
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.node.spin_once(Duration::ZERO);
+                    self.lifecycle.serve();
+                }
+            }
+        }
     }
 
     fn activate(&mut self) -> anyhow::Result<()> {
@@ -182,7 +233,7 @@ impl ReconNode {
     fn stop_worker(&mut self) {
         if let Some(worker) = self.worker.take() {
             self.shared.stop();
-            worker.join();
+            worker.join(None);
         }
     }
 
@@ -199,6 +250,7 @@ impl ReconNode {
         let failure = self.shared.lock().figures.failure.take();
         let Some(reason) = failure else { return };
         r2r::log_error!(NAME, "the mapping has ended: {reason}");
+        self.failure = format!("the mapping has ended: {reason}");
         self.deactivate();
         self.stop_worker();
         if self.lifecycle.begin(4, "deactivate").is_some() {
@@ -223,16 +275,9 @@ impl ReconNode {
             self.diagnostics.look(&self.node, &self.subscriptions, &self.shared);
         }
         self.diagnostics.publish(&self.shared, ros_now);
-    }
-}
-
-/// The back end that the configuration names.
-fn model(settings: &Settings) -> recon_node::error::Result<Models> {
-    match settings.pipeline.model.name.as_str() {
-        "sensor-depth" => Ok(Box::new(SensorDepth::new(settings.pipeline.sensor.clone()))),
-        other => Err(Error::config(
-            "model.name",
-            format!("there is no model '{other}'; available: sensor-depth"),
-        )),
+        if self.worker.is_none() {
+            let map_frame = &self.parameters.settings().node.map_frame;
+            self.outputs.status(&status::unconfigured(&self.failure, map_frame));
+        }
     }
 }

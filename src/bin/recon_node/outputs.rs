@@ -6,6 +6,7 @@ use r2r::nav_msgs::msg::{Odometry, Path};
 use r2r::recon_node::msg::Status;
 use r2r::sensor_msgs::msg::{Image, PointCloud2};
 use r2r::tf2_msgs::msg::TFMessage;
+use r2r::visualization_msgs::msg::MarkerArray;
 use r2r::{Node, Publisher, QosProfile, WrappedTypesupport};
 use recon_node::cloud::PointCloud;
 use recon_node::geometry::Se3;
@@ -13,10 +14,11 @@ use recon_node::keyframe::Keyframe;
 use recon_node::ros::config::NodeConfig;
 use recon_node::ros::covariance::ros_covariance;
 use recon_node::ros::frames::{OwnOdometry, Placement};
+use recon_node::ros::graph::GraphView;
 use recon_node::ros::map_cloud::keyframe_cloud;
 use recon_node::stamp::Stamp;
 
-use crate::convert;
+use crate::{convert, markers};
 
 /// All publishers but the map's.
 #[derive(Clone)]
@@ -26,6 +28,7 @@ pub struct Outputs {
     pose: Publisher<PoseWithCovarianceStamped>,
     path: Publisher<Path>,
     keyframes: Publisher<PoseArray>,
+    graph: Publisher<MarkerArray>,
     cloud: Publisher<PointCloud2>,
     depth: Publisher<Image>,
     status: Publisher<Status>,
@@ -41,6 +44,7 @@ impl Outputs {
             pose: node.create_publisher("~/pose", live.clone())?,
             path: latched(node, "~/path")?,
             keyframes: latched(node, "~/keyframes")?,
+            graph: latched(node, "~/graph")?,
             cloud: latched(node, "~/cloud")?,
             depth: node.create_publisher("~/depth", live.clone())?,
             status: node.create_publisher("~/status", live)?,
@@ -49,11 +53,12 @@ impl Outputs {
 
     /// Publishes where everything is.
     pub fn placement(&self, placement: &Placement, config: &NodeConfig) {
-        self.publish_pose(placement, config);
+        // Who gets a pose may look for its transforms at once.
+        self.transforms(placement, config);
         if let Some(own) = &placement.odometry {
             self.publish_odometry(placement.stamp, own, config);
         }
-        self.transforms(placement, config);
+        self.publish_pose(placement, config);
     }
 
     /// Publishes the correction of odometry.
@@ -81,6 +86,12 @@ impl Outputs {
         let header = convert::header(stamp, &config.map_frame);
         let poses = poses.iter().map(convert::pose).collect();
         tell(self.keyframes.publish(&PoseArray { header, poses }));
+    }
+
+    /// Publishes the graph of keyframes.
+    pub fn graph(&self, stamp: Stamp, graph: &GraphView, config: &NodeConfig) {
+        let header = convert::header(stamp, &config.map_frame);
+        tell(self.graph.publish(&markers::graph(&header, graph)));
     }
 
     /// Publishes the points of a keyframe in the map.

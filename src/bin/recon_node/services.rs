@@ -10,6 +10,7 @@ use r2r::{Node, QosProfile, ServiceRequest};
 use crate::convert;
 use crate::mailbox::{Mailbox, Requests, service};
 use crate::node::NAME;
+use crate::saving::{MAP_FORMATS, TRAJECTORY_FORMATS, format_of};
 use crate::shared::{Command, Reply, Shared};
 
 /// All services, and the topic of poses that are given.
@@ -62,19 +63,20 @@ impl Services {
     fn save(&mut self, shared: &Shared, is_configured: bool) {
         while let Some(request) = self.save_map.take() {
             let SaveMap::Request { path, format } = request.message.clone();
-            match file(&path, &format, "ply", is_configured) {
+            match file(&path, &format, &MAP_FORMATS, is_configured) {
                 Err(reason) => tell(request.respond(map_saved(Err(reason)))),
-                Ok(path) => shared.command(Command::SaveMap(
+                Ok((path, format)) => shared.command(Command::SaveMap {
                     path,
-                    Box::new(move |outcome| tell(request.respond(map_saved(outcome)))),
-                )),
+                    format,
+                    reply: Box::new(move |outcome| tell(request.respond(map_saved(outcome)))),
+                }),
             }
         }
         while let Some(request) = self.save_trajectory.take() {
             let SaveTrajectory::Request { path, format } = request.message.clone();
-            match file(&path, &format, "tum", is_configured) {
+            match file(&path, &format, &TRAJECTORY_FORMATS, is_configured) {
                 Err(reason) => tell(request.respond(trajectory_saved(Err(reason)))),
-                Ok(path) => shared.command(Command::SaveTrajectory(
+                Ok((path, _)) => shared.command(Command::SaveTrajectory(
                     path,
                     Box::new(move |outcome| tell(request.respond(trajectory_saved(outcome)))),
                 )),
@@ -105,18 +107,22 @@ fn ask(
 
 const NOT_CONFIGURED: &str = "the node is not configured: there is no map";
 
-/// Checks what a file is asked for with.
-fn file(path: &str, format: &str, known: &str, is_configured: bool) -> Result<PathBuf, String> {
+/// Checks what a file is asked for with, and chooses its format.
+fn file(
+    path: &str,
+    format: &str,
+    known: &[&'static str],
+    is_configured: bool,
+) -> Result<(PathBuf, &'static str), String> {
     if !is_configured {
         return Err(NOT_CONFIGURED.to_owned());
     }
     if path.is_empty() {
         return Err("give the file in 'path'".to_owned());
     }
-    if !format.is_empty() && format != known {
-        return Err(format!("there is no format '{format}'; available: {known}"));
-    }
-    Ok(PathBuf::from(path))
+    let path = PathBuf::from(path);
+    let format = format_of(&path, format, known)?;
+    Ok((path, format))
 }
 
 fn triggered(outcome: Result<String, String>) -> Trigger::Response {

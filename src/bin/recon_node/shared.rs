@@ -25,7 +25,14 @@ pub enum Command {
     /// Begin a new map.
     Reset(Reply),
     /// Write the map.
-    SaveMap(PathBuf, FileReply),
+    SaveMap {
+        /// The file.
+        path: PathBuf,
+        /// One of the formats of `saving`.
+        format: &'static str,
+        /// Who asks.
+        reply: FileReply,
+    },
     /// Write the trajectory.
     SaveTrajectory(PathBuf, FileReply),
     /// Make the next frame a keyframe.

@@ -1,18 +1,15 @@
 //! The mapping thread: takes frames, maps them, publishes what comes of it.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use r2r::Publisher;
-use r2r::recon_node::msg::Status;
 use r2r::sensor_msgs::msg::PointCloud2;
-use recon_node::export::{write_ply, write_trajectory};
 use recon_node::geometry::Se3;
 use recon_node::inference::Models;
-use recon_node::observer::TrackingState;
+use recon_node::ros::config::OdometryInput;
 use recon_node::ros::inputs::FrameParts;
 use recon_node::ros::map_cloud::MapSnapshot;
 use recon_node::ros::parameters::Settings;
@@ -20,14 +17,18 @@ use recon_node::ros::session::{FrameOutput, Session};
 use recon_node::stamp::Stamp;
 
 use crate::convert;
+use crate::node::NAME;
 use crate::outputs::{Outputs, tell};
+use crate::saving::{save_at_end, save_map, save_trajectory};
 use crate::shared::{Command, Shared, Work};
-
-/// Makes the model anew, for each session one.
-pub type ModelMaker = fn(&Settings) -> recon_node::error::Result<Models>;
+use crate::status::{self, Steps};
 
 /// Seconds between two status messages while no frame comes.
 const STATUS_SECS: f64 = 0.5;
+/// Seconds that a correction of other odometry holds before it is said again.
+const CORRECTION_SECS: f64 = 0.1;
+/// How often it is looked whether the threads have ended.
+const JOIN_STEP: Duration = Duration::from_millis(5);
 
 /// A mapping thread that runs.
 pub struct Worker {
@@ -35,22 +36,10 @@ pub struct Worker {
     map: JoinHandle<()>,
 }
 
-/// The seconds that the steps of a frame took.
-#[derive(Default, Clone, Copy)]
-struct Steps {
-    queue: f64,
-    decode: f64,
-    prepare: f64,
-    process: f64,
-    publish: f64,
-    latency: f64,
-}
-
 struct Mapping {
     shared: Arc<Shared>,
     session: Session,
     settings: Settings,
-    make_model: ModelMaker,
     outputs: Outputs,
     map_jobs: SyncSender<MapJob>,
     era: u32,
@@ -62,6 +51,8 @@ struct Mapping {
     last_map_secs: f64,
     last_path_secs: f64,
     last_status_secs: f64,
+    /// Time of the newest frame or odometry with which map from odom was published.
+    last_correction: Option<Stamp>,
 }
 
 struct MapJob {
@@ -71,24 +62,19 @@ struct MapJob {
 }
 
 impl Worker {
-    /// Starts the thread, with an empty map.
-    ///
-    /// # Errors
-    /// Where the model cannot be loaded.
+    /// Starts the threads, with an empty map.
     pub fn start(
         shared: &Arc<Shared>,
         settings: &Settings,
-        make_model: ModelMaker,
+        model: Models,
         outputs: Outputs,
         map: Publisher<PointCloud2>,
-    ) -> recon_node::error::Result<Self> {
-        let model = make_model(settings)?;
+    ) -> Self {
         let (map_jobs, jobs) = sync_channel(1);
         let mut mapping = Mapping {
             shared: Arc::clone(shared),
             session: Session::new(settings.clone(), model),
             settings: settings.clone(),
-            make_model,
             outputs,
             map_jobs,
             era: shared.lock().inputs.counts().jumps,
@@ -100,20 +86,30 @@ impl Worker {
             last_map_secs: f64::NEG_INFINITY,
             last_path_secs: f64::NEG_INFINITY,
             last_status_secs: f64::NEG_INFINITY,
+            last_correction: None,
         };
-        Ok(Self {
+        Self {
             mapping: std::thread::spawn(move || mapping.run()),
             map: std::thread::spawn(move || publish_maps(&jobs, &map)),
-        })
+        }
     }
 
-    /// Waits for the thread, which ends when [`Shared::stop`] was called.
-    pub fn join(self) {
+    /// Waits for the threads, which end when [`Shared::stop`] was called; returns whether they did
+    /// within `patience`, where it has an end.
+    pub fn join(self, patience: Option<Duration>) -> bool {
+        let begun = Instant::now();
+        while !(self.mapping.is_finished() && self.map.is_finished()) {
+            if patience.is_some_and(|most| begun.elapsed() > most) {
+                return false;
+            }
+            std::thread::sleep(JOIN_STEP);
+        }
         for thread in [self.mapping, self.map] {
             if thread.join().is_err() {
-                r2r::log_error!(crate::node::NAME, "a mapping thread has panicked");
+                r2r::log_error!(NAME, "a mapping thread has panicked");
             }
         }
+        true
     }
 }
 
@@ -139,7 +135,7 @@ impl Mapping {
                     }
                 }
                 Work::Idle => {}
-                Work::Stop => return self.finish(),
+                Work::Stop => return save_at_end(&self.session, &self.settings.node, ""),
             }
             self.keep_up();
         }
@@ -148,7 +144,7 @@ impl Mapping {
     fn map_frame(&mut self, parts: &FrameParts) -> recon_node::error::Result<()> {
         let taken_secs = self.shared.now_secs();
         if parts.era != self.era {
-            self.begin_era(parts)?;
+            self.begin_era(parts);
         }
         let started = Instant::now();
         let frame = match self.session.decode(parts) {
@@ -164,7 +160,11 @@ impl Mapping {
         let output = self.session.process(parts, prepared)?;
         let processed = started.elapsed().as_secs_f64();
         self.camera_frame.clone_from(&parts.color.frame_id);
-        self.publish(&output);
+        // The node may have been deactivated while the frame was mapped.
+        let is_active = self.shared.lock().active;
+        if is_active {
+            self.publish(&output);
+        }
         let published = started.elapsed().as_secs_f64();
         self.steps = Steps {
             queue: taken_secs - parts.arrived_secs,
@@ -175,42 +175,57 @@ impl Mapping {
             latency: self.shared.now_secs() - parts.arrived_secs,
         };
         self.note(taken_secs, &output);
-        self.publish_keyframe(&output);
+        if is_active {
+            self.publish_keyframe(&output);
+        }
         self.publish_status();
         Ok(())
     }
 
     /// Time went back: the map of before is kept as a file where one is asked for.
-    fn begin_era(&mut self, parts: &FrameParts) -> recon_node::error::Result<()> {
+    fn begin_era(&mut self, parts: &FrameParts) {
         let stamp = parts.color.stamp;
-        r2r::log_warn!(crate::node::NAME, "time went back to {stamp}: a new map begins");
+        r2r::log_warn!(NAME, "time went back to {stamp}: a new map begins");
         self.era = parts.era;
-        self.save_on_exit(&format!("_session{}", self.sessions));
-        self.restart()
+        let suffix = format!("_session{}", self.sessions);
+        save_at_end(&self.session, &self.settings.node, &suffix);
+        self.restart();
     }
 
-    fn restart(&mut self) -> recon_node::error::Result<()> {
-        self.session.restart((self.make_model)(&self.settings)?);
+    fn restart(&mut self) {
+        self.session.restart();
         self.sessions += 1;
+        self.last_correction = None;
         self.shared.lock().figures.report = self.session.report().clone();
         (self.map_is_stale, self.path_is_stale) = (true, true);
-        Ok(())
     }
 
     fn publish(&mut self, output: &FrameOutput) {
-        let node = &self.settings.node;
-        match (&output.placement, &output.held_map_from_odom) {
-            (Some(placement), _) => self.outputs.placement(placement, node),
-            // Lost: odometry of others still moves the robot, and needs the last correction.
-            (None, Some(held))
-                if !matches!(node.odometry, recon_node::ros::config::OdometryInput::None) =>
-            {
-                self.outputs.correction(output.update.stamp, held, node);
+        if let Some(placement) = &output.placement {
+            self.outputs.placement(placement, &self.settings.node);
+            (self.path_is_stale, self.map_is_stale) = (true, true);
+            if placement.map_from_odom.is_some() {
+                self.last_correction = Some(placement.stamp);
             }
-            _ => {}
         }
-        self.path_is_stale |= output.placement.is_some();
-        self.map_is_stale |= output.placement.is_some();
+    }
+
+    /// Other odometry still moves the robot where no frame has a pose, or none comes: the last
+    /// correction holds, at the time of the newest odometry.
+    fn hold_correction(&mut self) {
+        if self.settings.node.odometry == OdometryInput::None {
+            return;
+        }
+        let newest = self.shared.lock().inputs.odometry_stamp();
+        let (Some(newest), Some(last), Some(held)) =
+            (newest, self.last_correction, self.session.map_from_odom())
+        else {
+            return;
+        };
+        if newest.secs_since(last) > CORRECTION_SECS {
+            self.outputs.correction(newest, &held, &self.settings.node);
+            self.last_correction = Some(newest);
+        }
     }
 
     fn publish_keyframe(&mut self, output: &FrameOutput) {
@@ -228,9 +243,6 @@ impl Mapping {
                 self.outputs.depth(keyframe, &self.camera_frame);
             }
         }
-        let keyframes = self.session.pipeline().map().keyframes();
-        let poses: Vec<Se3> = keyframes.map(|k| map_from_world * k.world_from_camera).collect();
-        self.outputs.keyframes(output.update.stamp, &poses, node);
     }
 
     fn note(&mut self, taken_secs: f64, output: &FrameOutput) {
@@ -252,6 +264,10 @@ impl Mapping {
         if now_secs - self.last_status_secs > STATUS_SECS {
             self.publish_status();
         }
+        if !self.shared.lock().active {
+            return;
+        }
+        self.hold_correction();
         let is_due = |rate: f64, last: f64| rate > 0.0 && now_secs - last >= 1.0 / rate;
         if self.path_is_stale && is_due(self.settings.node.path_rate, self.last_path_secs) {
             self.publish_path();
@@ -263,15 +279,17 @@ impl Mapping {
         }
     }
 
+    /// The path and the graph of keyframes, which is corrected when the path is.
     fn publish_path(&mut self) {
-        let stamp = self.session.report().stamp.unwrap_or(Stamp::from_nanos(0));
-        let poses = self.session.path(self.settings.node.path_max_poses);
-        self.outputs.path(stamp, &poses, &self.settings.node);
+        let (stamp, node) = (self.stamp(), &self.settings.node);
+        self.outputs.path(stamp, &self.session.path(node.path_max_poses), node);
+        let keyframes: Vec<Se3> = self.session.map_from_keyframes().into_values().collect();
+        self.outputs.keyframes(stamp, &keyframes, node);
+        self.outputs.graph(stamp, &self.session.graph(), node);
     }
 
     fn publish_map(&mut self) {
-        let stamp = self.session.report().stamp.unwrap_or(Stamp::from_nanos(0));
-        let Some(snapshot) = self.session.map_snapshot() else { return };
+        let (snapshot, stamp) = (self.session.map_snapshot(), self.stamp());
         let job = MapJob { snapshot, stamp, settings: self.settings.clone() };
         // While the last map is still being put together, the next one waits for its turn.
         self.map_is_stale = self.map_jobs.try_send(job).is_err();
@@ -279,51 +297,31 @@ impl Mapping {
 
     fn publish_status(&mut self) {
         self.last_status_secs = self.shared.now_secs();
-        self.outputs.status(&self.status());
+        let map_frame = &self.settings.node.map_frame;
+        let report = self.session.report();
+        let mut message = status::status(&self.shared.lock(), report, &self.steps, map_frame);
+        message.session = self.sessions;
+        message.window = self.settings.pipeline.window.max_keyframes as u32;
+        self.outputs.status(&message);
     }
 
-    fn status(&self) -> Status {
-        let inner = self.shared.lock();
-        let (counts, figures) = (inner.inputs.counts(), &inner.figures);
-        let report = self.session.report();
-        let (state, reason) = state_of(&inner);
-        let stamp = report.stamp.unwrap_or(Stamp::from_nanos(0));
-        Status {
-            header: convert::header(stamp, &self.settings.node.map_frame),
-            state,
-            reason,
-            keyframes: report.keyframes,
-            loops: report.loops,
-            window: self.settings.pipeline.window.max_keyframes as u32,
-            session: self.sessions,
-            images_received: inner.inputs.image_rate.count(),
-            frames_processed: figures.report.processed,
-            frames_tracked: figures.report.tracked,
-            frames_dropped: counts.dropped,
-            images_unpaired: counts.unpaired,
-            images_refused: counts.refused,
-            scale: 1.0,
-            overlap_frac: report.overlap_frac,
-            inlier_frac: report.inlier_frac,
-            stamp_delay_secs: inner.inputs.stamp_delay.quantile_secs(0.5),
-            queue_secs: self.steps.queue,
-            decode_secs: self.steps.decode,
-            prepare_secs: self.steps.prepare,
-            process_secs: self.steps.process,
-            publish_secs: self.steps.publish,
-            latency_secs: self.steps.latency,
-        }
+    fn stamp(&self) -> Stamp {
+        self.session.report().stamp.unwrap_or(Stamp::from_nanos(0))
     }
 
     fn obey(&mut self, command: Command) {
         match command {
             Command::Reset(reply) => {
-                let outcome = self.restart().map(|()| "a new map begins".to_owned());
-                reply(outcome.map_err(|error| error.to_string()));
+                self.restart();
+                reply(Ok("a new map begins".to_owned()));
                 self.publish_status();
             }
-            Command::SaveMap(path, reply) => reply(self.save_map(&path)),
-            Command::SaveTrajectory(path, reply) => reply(self.save_trajectory(&path)),
+            Command::SaveMap { path, format, reply } => {
+                reply(save_map(&self.session, &path, format));
+            }
+            Command::SaveTrajectory(path, reply) => {
+                reply(save_trajectory(&self.session, &path));
+            }
             Command::Keyframe(reply) => {
                 self.session.request_keyframe();
                 reply(Ok("the next frame that can be placed well becomes a keyframe".to_owned()));
@@ -340,85 +338,12 @@ impl Mapping {
         match self.session.set_pose(map_from_base) {
             true => {
                 (self.map_is_stale, self.path_is_stale) = (true, true);
-                r2r::log_info!(crate::node::NAME, "the map was moved to the pose that was given");
+                r2r::log_info!(NAME, "the map was moved to the pose that was given");
             }
             false => r2r::log_warn!(
-                crate::node::NAME,
+                NAME,
                 "initialpose is left out: there is no map yet that could be moved"
             ),
         }
     }
-
-    fn save_map(&self, path: &Path) -> Result<(PathBuf, u64), String> {
-        let pipeline = self.session.pipeline();
-        let mut cloud = pipeline.map().cloud(&pipeline.config().map);
-        let Some(map_from_world) = self.session.map_from_world() else {
-            return Err("there is no map yet".to_owned());
-        };
-        let map_from_world = map_from_world.cast::<f32>();
-        cloud.points.iter_mut().for_each(|point| *point = map_from_world * *point);
-        write_ply(path, &cloud).map_err(|error| error.to_string())?;
-        Ok((absolute(path), cloud.len() as u64))
-    }
-
-    fn save_trajectory(&self, path: &Path) -> Result<(PathBuf, u64), String> {
-        let trajectory = self.session.trajectory_in_map();
-        if trajectory.poses().is_empty() {
-            return Err("no frame has a pose yet".to_owned());
-        }
-        write_trajectory(path, &trajectory).map_err(|error| error.to_string())?;
-        Ok((absolute(path), trajectory.poses().len() as u64))
-    }
-
-    fn finish(&mut self) {
-        self.save_on_exit("");
-    }
-
-    fn save_on_exit(&self, suffix: &str) {
-        let node = &self.settings.node;
-        let files = [
-            ("map", &node.save_map_on_exit, Self::save_map as fn(&Self, &Path) -> _),
-            ("trajectory", &node.save_trajectory_on_exit, Self::save_trajectory),
-        ];
-        for (what, path, save) in files.into_iter().filter(|(_, path, _)| !path.is_empty()) {
-            match save(self, &with_suffix(Path::new(path), suffix)) {
-                Ok((path, _)) => {
-                    r2r::log_info!(crate::node::NAME, "the {what} is in {}", path.display());
-                }
-                Err(reason) => {
-                    r2r::log_error!(crate::node::NAME, "the {what} was not saved: {reason}");
-                }
-            }
-        }
-    }
-}
-
-fn state_of(inner: &crate::shared::Inner) -> (u8, String) {
-    let waiting = inner.figures.waiting_for.clone();
-    if !inner.active {
-        return (Status::INACTIVE as u8, String::new());
-    }
-    if inner.paused {
-        return (Status::PAUSED as u8, String::new());
-    }
-    match &inner.figures.report.last {
-        _ if !waiting.is_empty() => (Status::WAITING as u8, waiting),
-        None => (Status::WAITING as u8, "no frame has come yet".to_owned()),
-        Some(TrackingState::Initializing(reason)) => (Status::INITIALIZING as u8, reason.clone()),
-        Some(TrackingState::Lost(reason)) => (Status::LOST as u8, reason.to_string()),
-        Some(_) => (Status::TRACKING as u8, String::new()),
-    }
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let name = match path.extension() {
-        Some(ending) => format!("{stem}{suffix}.{}", ending.to_string_lossy()),
-        None => format!("{stem}{suffix}"),
-    };
-    path.with_file_name(name)
 }

@@ -6,7 +6,7 @@
 
 mod co_location;
 mod observation;
-mod p3p;
+pub(in crate::matching) mod p3p;
 mod ransac;
 mod refine;
 mod residual;

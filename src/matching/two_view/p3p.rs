@@ -7,7 +7,10 @@ use crate::geometry::{Se3, align_rigid};
 /// Returns the poses `camera_from_points` (at most four) from which three points are seen along
 /// these directions: Grunert's equations as given by Haralick, Lee, Ottenberg and Nölle, "Review
 /// and analysis of solutions of the three point perspective pose estimation problem" (IJCV 1994).
-pub(super) fn p3p(points: &[Point3<f64>; 3], directions: &[Vector3<f64>; 3]) -> Vec<Se3> {
+pub(in crate::matching) fn p3p(
+    points: &[Point3<f64>; 3],
+    directions: &[Vector3<f64>; 3],
+) -> Vec<Se3> {
     let unit = directions.map(|d| d / d.norm());
     let side = |i: usize, j: usize| (points[i] - points[j]).norm_squared();
     let triangle = Triangle {

@@ -17,6 +17,7 @@ mod linear;
 mod norm;
 mod product;
 mod resize;
+mod rope;
 mod weights;
 
 pub use activation::{gelu, silu_gate};
@@ -27,4 +28,5 @@ pub use linear::Linear;
 pub use norm::LayerNorm;
 pub use product::Then;
 pub use resize::resize_bilinear;
+pub use rope::RopeTable;
 pub use weights::Weights;

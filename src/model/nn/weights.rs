@@ -2,6 +2,7 @@
 
 mod gguf;
 mod mapped;
+mod pickle;
 mod safetensors;
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,6 +13,7 @@ use candle_core::quantized::QTensor;
 use candle_core::{DType, Device, Error, Result, Tensor};
 
 use self::gguf::GgufFile;
+use self::pickle::PickleFile;
 use self::safetensors::SafetensorsFiles;
 
 /// Where the tensors come from.
@@ -19,6 +21,7 @@ enum Source {
     Memory(HashMap<String, Tensor>),
     Safetensors(SafetensorsFiles),
     Gguf(GgufFile),
+    Pickle(Box<PickleFile>),
 }
 
 /// A view of a checkpoint's tensors under a prefix.
@@ -42,15 +45,20 @@ impl Weights {
         Self::from_source(Source::Memory(tensors), &device, dtype)
     }
 
-    /// Returns the tensors of the safetensors files at `paths`, or of a single GGUF file, to be
-    /// handed out on `device`, matrices as `dtype`.
+    /// Returns the tensors of the safetensors files at `paths`, or of a single GGUF file or
+    /// checkpoint of PyTorch (`.pth`), to be handed out on `device`, matrices as `dtype`.
     ///
     /// # Errors
-    /// Where a file cannot be read or is of neither kind.
+    /// Where a file cannot be read or is of no such kind.
     pub fn open(paths: &[PathBuf], device: &Device, dtype: DType) -> crate::error::Result<Self> {
-        let is_gguf = |path: &Path| path.extension().is_some_and(|e| e == "gguf");
+        let is_one = |path: &Path, endings: &[&str]| {
+            path.extension().is_some_and(|e| endings.iter().any(|ending| e == *ending))
+        };
         let source = match paths {
-            [path] if is_gguf(path) => Source::Gguf(GgufFile::open(path)?),
+            [path] if is_one(path, &["gguf"]) => Source::Gguf(GgufFile::open(path)?),
+            [path] if is_one(path, &["pth", "pt", "ckpt"]) => {
+                Source::Pickle(Box::new(PickleFile::open(path)?))
+            }
             _ => Source::Safetensors(SafetensorsFiles::open(paths)?),
         };
         Ok(Self::from_source(source, device, dtype))
@@ -75,6 +83,15 @@ impl Weights {
             }
             Source::Safetensors(files) => files.shapes(),
             Source::Gguf(file) => file.shapes(),
+            Source::Pickle(file) => file.shapes(),
+        }
+    }
+
+    /// Returns the expression that made the model, from checkpoints of PyTorch that have it.
+    pub fn description(&self) -> Option<&str> {
+        match &*self.source {
+            Source::Pickle(file) => file.description(),
+            _ => None,
         }
     }
 
@@ -101,6 +118,7 @@ impl Weights {
             Source::Memory(tensors) => tensors.contains_key(&name),
             Source::Safetensors(files) => files.has(&name),
             Source::Gguf(file) => file.has(&name),
+            Source::Pickle(file) => file.has(&name),
         }
     }
 
@@ -134,7 +152,7 @@ impl Weights {
     pub fn is_quantized(&self) -> bool {
         match &*self.source {
             Source::Gguf(file) => file.shapes().keys().any(|name| file.is_quantized(name)),
-            Source::Memory(_) | Source::Safetensors(_) => false,
+            Source::Memory(_) | Source::Safetensors(_) | Source::Pickle(_) => false,
         }
     }
 
@@ -148,6 +166,7 @@ impl Weights {
         let tensor = match &*self.source {
             Source::Memory(tensors) => tensors.get(&name).cloned().map(Ok),
             Source::Safetensors(files) => files.tensor(&name, &self.device),
+            Source::Pickle(file) => file.tensor(&name, &self.device),
             Source::Gguf(file) => {
                 file.tensor(&name, &self.device).map(|tensor| tensor?.dequantize(&self.device))
             }

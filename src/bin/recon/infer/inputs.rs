@@ -213,7 +213,7 @@ fn read_file(path: &Path, action: &'static str) -> Result<Vec<u8>> {
 }
 
 /// The image, upright, and whether it had to be turned.
-fn read_image(path: &Path) -> Result<(RgbImage, bool)> {
+pub fn read_image(path: &Path) -> Result<(RgbImage, bool)> {
     let bytes = read_file(path, "read the image")?;
     let remedy = "give a PNG or JPEG image";
     let image =

@@ -1,7 +1,7 @@
 //! `recon infer`: images in, geometry out.
 
 mod figures;
-mod files;
+pub mod files;
 mod inputs;
 #[cfg(test)]
 mod perfect;
@@ -20,11 +20,12 @@ use recon_node::model::mapanything::postprocess::{
     AgreementThresholds, EdgeThresholds, MaskOptions,
 };
 use recon_node::model::mapanything::preprocess::TargetSize;
-use recon_node::model::mapanything::{InferOptions, fit_views};
+use recon_node::model::mapanything::{InferOptions, NAME, fit_views};
 use recon_node::model::open_map_anything;
 
 use self::figures::{Figures, Seconds};
 use self::inputs::Inputs;
+pub use self::inputs::read_image;
 use self::results::Results;
 
 /// What `recon infer` is asked.
@@ -35,7 +36,7 @@ pub struct Args {
     #[arg(required = true, value_name = "IMAGES")]
     images: Vec<PathBuf>,
     /// Which model looks at them
-    #[arg(long, value_name = "NAME", value_parser = ["mapanything"], default_value = "mapanything")]
+    #[arg(long, value_name = "NAME", value_parser = ["mapanything", "mast3r", "dust3r", "fast3r"], default_value = "mapanything")]
     model: String,
     /// Its weights: a folder, or a name from 'recon weights list' [default: the one whose licence
     /// allows commercial use]
@@ -138,12 +139,53 @@ impl Args {
         })
     }
 
-    fn colmap_format(&self) -> Option<ColmapFormat> {
-        match self.colmap.as_str() {
-            "binary" => Some(ColmapFormat::Binary),
-            "text" => Some(ColmapFormat::Text),
-            _ => None,
+    /// The same for a model that takes images alone: every pair of them.
+    fn for_family(&self) -> Result<crate::sfm::Args> {
+        let known = &self.known;
+        let is_known =
+            known.intrinsics.is_some() || !known.depth.is_empty() || known.poses.is_some();
+        if is_known {
+            return Err(Error::Usage(format!(
+                "{} takes images alone; leave out --intrinsics, --depth and --poses, or use \
+                 --model {NAME}",
+                self.model
+            )));
         }
+        let resolution = match self.resolution {
+            TargetSize::Mapping518 => 512,
+            TargetSize::LongestSide(side) => side as u32,
+            _ => {
+                let text = "--resolution: give the length of the longer side, a multiple of 16";
+                return Err(Error::Usage(text.into()));
+            }
+        };
+        Ok(crate::sfm::Args {
+            images: self.images.clone(),
+            model: self.model.clone(),
+            weights: self.weights.clone().unwrap_or_default(),
+            out: self.out.clone(),
+            device: self.device.clone(),
+            dtype: self.dtype.clone(),
+            resolution,
+            min_confidence: if self.mask.no_mask { 0.0 } else { crate::sfm::MIN_CONFIDENCE },
+            colmap: self.colmap.clone(),
+            colmap_points: self.colmap_points,
+            quiet: self.quiet,
+            ..crate::sfm::Args::default()
+        })
+    }
+
+    fn colmap_format(&self) -> Option<ColmapFormat> {
+        colmap_format(&self.colmap)
+    }
+}
+
+/// The format of this name, if there is to be a COLMAP model.
+pub fn colmap_format(name: &str) -> Option<ColmapFormat> {
+    match name {
+        "binary" => Some(ColmapFormat::Binary),
+        "text" => Some(ColmapFormat::Text),
+        _ => None,
     }
 }
 
@@ -163,6 +205,9 @@ fn resolution(text: &str) -> Result<TargetSize, String> {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    if args.model != NAME {
+        return crate::sfm::run(&args.for_family()?);
+    }
     let options = args.infer_options()?;
     let steps = Steps::new(args.quiet);
     steps.begin("reading the images");

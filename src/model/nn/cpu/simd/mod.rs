@@ -104,16 +104,28 @@ pub enum Level {
     Avx512,
 }
 
+static BEST: OnceLock<Level> = OnceLock::new();
+
 impl Level {
     /// Returns the levels that this machine has, best last.
     pub fn available() -> Vec<Self> {
         [Self::Portable, Self::Avx2, Self::Avx512].into_iter().filter(|l| l.exists()).collect()
     }
 
-    /// Returns the best level of this machine.
+    /// Returns the best level of this machine, or what [`Level::limit`] has left of it.
     pub fn best() -> Self {
-        static BEST: OnceLock<Level> = OnceLock::new();
-        *BEST.get_or_init(|| Self::available().pop().unwrap_or(Self::Portable))
+        *BEST.get_or_init(|| Self::Avx512.or_below())
+    }
+
+    /// Lets nothing above this level be the best from now on, and returns what is. Only the first
+    /// call has an effect, and only before anything was computed: weights are laid out for a level.
+    pub fn limit(self) -> Self {
+        *BEST.get_or_init(|| self.or_below())
+    }
+
+    /// The best level of this machine up to this one.
+    fn or_below(self) -> Self {
+        Self::available().into_iter().rfind(|&level| level <= self).unwrap_or(Self::Portable)
     }
 
     /// Returns the columns of the matrix product's register tile.

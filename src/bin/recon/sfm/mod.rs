@@ -1,0 +1,200 @@
+//! `recon sfm`: photographs in, cameras and a cloud out.
+
+mod pairs;
+mod photographs;
+mod results;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use recon_node::alignment::global::GlobalConfig;
+use recon_node::alignment::sparse::{LensFreedom, SparseConfig};
+use recon_node::config::ModelConfig;
+use recon_node::error::{Error, Result};
+use recon_node::export::create_folder;
+use recon_node::matching::scene_graph::SceneGraph;
+use recon_node::model::dust3r::reconstruct::{
+    ManyOptions, Reconstruction, SparseOptions, reconstruct_global, reconstruct_many,
+    reconstruct_sparse,
+};
+use recon_node::model::dust3r::{Encoded, Family, Fast3rNetwork, ImageIds, Network};
+use recon_node::model::{family_side_px, open_family};
+
+use self::pairs::Pairs;
+use self::photographs::Photographs;
+use self::results::{Results, Seconds};
+
+/// Points of less confidence are left out, unless told otherwise.
+pub const MIN_CONFIDENCE: f32 = 1.5;
+
+/// What `recon sfm` is asked.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Photographs (PNG, JPEG), or folders of them; the first one's camera is the world
+    #[arg(required = true, value_name = "IMAGES")]
+    pub images: Vec<PathBuf>,
+    /// Which model looks at them: mast3r matches and aligns in two stages, dust3r aligns all
+    /// pointmaps, fast3r sees all photographs at once
+    #[arg(long, value_name = "NAME", value_parser = ["mast3r", "dust3r", "fast3r"], default_value = "mast3r")]
+    pub model: String,
+    /// Its weights: a folder with model.safetensors and config.json, or a .pth file
+    #[arg(long, value_name = "DIR")]
+    pub weights: String,
+    /// Which pairs are looked at: complete, swin-N, logwin-N (either with -noncyclic behind),
+    /// oneref-I, retrieval-KEYS-N
+    #[arg(long, value_name = "RULE", value_parser = graph, default_value = "complete")]
+    pub pairs: SceneGraph,
+    /// For retrieval pairs: its weights and words in one safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub retrieval: Option<PathBuf>,
+    /// Folder for the results
+    #[arg(long, value_name = "DIR", default_value = "results/sfm")]
+    pub out: PathBuf,
+    /// Folder in which results of pairs are kept, so that a run can go on where it was ended
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Where the model computes: cpu, or cuda where the program is built for it
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: String,
+    /// How it computes with its matrices
+    #[arg(long, value_name = "TYPE", value_parser = ["auto", "f32", "bf16", "f16"], default_value = "auto")]
+    pub dtype: String,
+    /// What the longer side of photographs is brought to; a multiple of 16
+    #[arg(long, value_name = "PIXELS", default_value_t = 512)]
+    pub resolution: u32,
+    /// One camera took all photographs: they share focal length and principal point (mast3r)
+    #[arg(long)]
+    pub one_camera: bool,
+    /// Points of less confidence are left out
+    #[arg(long, value_name = "C", default_value_t = MIN_CONFIDENCE)]
+    pub min_confidence: f32,
+    /// Pairs whose best match is not more confident than this count by their pointmaps alone
+    /// (mast3r)
+    #[arg(long, value_name = "C", default_value_t = SparseConfig::default().min_pair_confidence)]
+    pub min_pair_confidence: f64,
+    /// How the COLMAP model is written
+    #[arg(long, value_name = "FORMAT", value_parser = ["binary", "text", "none"], default_value = "binary")]
+    pub colmap: String,
+    /// About how many points go into the COLMAP model of dust3r and fast3r, which match nothing
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub colmap_points: usize,
+    /// No progress and no table
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Self {
+            images: Vec::new(),
+            model: "mast3r".to_owned(),
+            weights: String::new(),
+            pairs: SceneGraph::Complete,
+            retrieval: None,
+            out: PathBuf::from("results/sfm"),
+            cache: None,
+            device: "cpu".to_owned(),
+            dtype: "auto".to_owned(),
+            resolution: 512,
+            one_camera: false,
+            min_confidence: MIN_CONFIDENCE,
+            min_pair_confidence: SparseConfig::default().min_pair_confidence,
+            colmap: "binary".to_owned(),
+            colmap_points: 100_000,
+            quiet: false,
+        }
+    }
+}
+
+fn graph(text: &str) -> Result<SceneGraph, String> {
+    text.parse()
+}
+
+impl Args {
+    fn model_config(&self) -> Result<ModelConfig> {
+        let dtype = serde_json::from_value(self.dtype.as_str().into())
+            .map_err(|error| Error::Usage(format!("--dtype: {error}")))?;
+        Ok(ModelConfig {
+            name: self.model.clone(),
+            weights: self.weights.clone(),
+            device: self.device.clone(),
+            dtype,
+            resolution_px: self.resolution,
+            ..ModelConfig::default()
+        })
+    }
+
+    fn sparse_options(&self) -> SparseOptions {
+        let lens = if self.one_camera { LensFreedom::Shared } else { LensFreedom::Free };
+        let alignment = SparseConfig {
+            focal_length: lens,
+            principal_point: lens,
+            min_pair_confidence: self.min_pair_confidence,
+            ..SparseConfig::default()
+        };
+        SparseOptions { alignment, ..SparseOptions::default() }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.pairs.needs_similarity() && self.retrieval.is_none() {
+            let text =
+                "--pairs retrieval-… needs the retrieval model's weights with --retrieval FILE";
+            return Err(Error::Usage(text.into()));
+        }
+        if self.pairs != SceneGraph::Complete && self.model == Family::Fast3r.name() {
+            let text = "fast3r sees all photographs at once; leave out --pairs";
+            return Err(Error::Usage(text.into()));
+        }
+        Ok(())
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    args.check()?;
+    let photographs = Photographs::read(&args.images, family_side_px(args.resolution)?)?;
+    create_folder(&args.out)?;
+    let start = Instant::now();
+    let network = open_family(&args.model_config()?)?;
+    let load = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let scene = reconstruct(args, &photographs, &network)?;
+    let seconds = Seconds { load, reconstruct: start.elapsed().as_secs_f64() };
+    drop(network);
+    let results = Results { photographs: &photographs, scene: &scene, args, seconds };
+    results.write()?;
+    if !args.quiet {
+        writeln!(std::io::stdout(), "{}", results.table())?;
+    }
+    Ok(results.verdict()?)
+}
+
+fn reconstruct(
+    args: &Args,
+    photographs: &Photographs,
+    network: &Network,
+) -> Result<Reconstruction> {
+    let network = match network {
+        Network::Fast3r(network) => return many(photographs, network),
+        Network::Pair(network) => network,
+    };
+    if photographs.len() < 2 {
+        return Err(Error::Usage("give two photographs or more: depth comes from pairs".into()));
+    }
+    let pairs = Pairs::new(args, photographs, network)?;
+    let sizes = photographs.sizes();
+    if network.family() == Family::Mast3r {
+        reconstruct_sparse(&sizes, pairs, &args.sparse_options())
+    } else {
+        let pairs = pairs.collect::<Result<Vec<_>>>()?;
+        reconstruct_global(&sizes, &pairs, &GlobalConfig::default())
+    }
+}
+
+fn many(photographs: &Photographs, network: &Fast3rNetwork) -> Result<Reconstruction> {
+    let encoded = photographs.planes().map(|planes| network.encode(&planes?));
+    let encoded = encoded.collect::<Result<Vec<_>>>()?;
+    let views: Vec<&Encoded> = encoded.iter().collect();
+    reconstruct_many(&network.infer(&views, &ImageIds::Seeded(1))?, &ManyOptions::default())
+}

@@ -1,0 +1,88 @@
+//! `~/status`: what the mapping is doing, and why it is not.
+
+use r2r::recon_node::msg::Status;
+use recon_node::observer::TrackingState;
+use recon_node::ros::session::Report;
+use recon_node::stamp::Stamp;
+
+use crate::convert;
+use crate::shared::Inner;
+
+/// The map is in metres: the pose graph is of rigid motions, and knows no other scale.
+const METRES_PER_UNIT: f64 = 1.0;
+
+/// The seconds that the steps of a frame took.
+#[derive(Default, Clone, Copy)]
+pub struct Steps {
+    /// From its arrival to the start of decoding.
+    pub queue: f64,
+    /// From messages to images.
+    pub decode: f64,
+    /// Reduction and pyramid.
+    pub prepare: f64,
+    /// Tracking, mapping, alignment.
+    pub process: f64,
+    /// Pose and transforms.
+    pub publish: f64,
+    /// From the arrival of its last part to its published pose.
+    pub latency: f64,
+}
+
+/// Returns the message while there is a mapping.
+pub fn status(inner: &Inner, report: &Report, steps: &Steps, map_frame: &str) -> Status {
+    let (state, reason) = state_of(inner);
+    let stamp = report.stamp.unwrap_or(Stamp::from_nanos(0));
+    let counts = inner.inputs.counts();
+    Status {
+        header: convert::header(stamp, map_frame),
+        state,
+        reason,
+        keyframes: report.keyframes,
+        loops: report.loops,
+        images_received: inner.inputs.image_rate.count(),
+        frames_processed: report.processed,
+        frames_tracked: report.tracked,
+        frames_dropped: counts.dropped,
+        images_unpaired: counts.unpaired,
+        images_refused: counts.refused,
+        scale: METRES_PER_UNIT,
+        overlap_frac: report.overlap_frac,
+        inlier_frac: report.inlier_frac,
+        stamp_delay_secs: inner.inputs.stamp_delay.quantile_secs(0.5),
+        queue_secs: steps.queue,
+        decode_secs: steps.decode,
+        prepare_secs: steps.prepare,
+        process_secs: steps.process,
+        publish_secs: steps.publish,
+        latency_secs: steps.latency,
+        ..Status::default()
+    }
+}
+
+/// Returns the message while no model is loaded, with the reason where that is a failure.
+pub fn unconfigured(reason: &str, map_frame: &str) -> Status {
+    Status {
+        header: convert::header(Stamp::from_nanos(0), map_frame),
+        state: Status::UNCONFIGURED as u8,
+        reason: reason.to_owned(),
+        scale: METRES_PER_UNIT,
+        ..Status::default()
+    }
+}
+
+fn state_of(inner: &Inner) -> (u8, String) {
+    let waiting = inner.figures.waiting_for.clone();
+    if !inner.active {
+        return (Status::INACTIVE as u8, String::new());
+    }
+    if inner.paused {
+        return (Status::PAUSED as u8, String::new());
+    }
+    match &inner.figures.report.last {
+        _ if !waiting.is_empty() => (Status::WAITING as u8, waiting),
+        None => (Status::WAITING as u8, "no frame has come yet".to_owned()),
+        Some(TrackingState::Initializing(reason)) => (Status::INITIALIZING as u8, reason.clone()),
+        Some(TrackingState::Lost(reason)) => (Status::LOST as u8, reason.to_string()),
+        Some(_) => (Status::TRACKING as u8, String::new()),
+    }
+}

@@ -1,0 +1,91 @@
+//! Point clouds as binary PCD, which PCL's tools read.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::write_atomically;
+use crate::cloud::PointCloud;
+use crate::error::{Error, Result};
+
+/// Returns once `path` holds `cloud` as binary PCD 0.7: float x y z and, where the cloud has
+/// colours, rgb as `0x00RRGGBB`.
+///
+/// # Errors
+/// [`Error::ShapeMismatch`] where some points have a colour and some have not; else as
+/// [`write_atomically`].
+pub fn write_pcd(path: &Path, cloud: &PointCloud) -> Result<()> {
+    if !cloud.colors.is_empty() && cloud.colors.len() != cloud.points.len() {
+        return Err(Error::ShapeMismatch {
+            what: "colours of a point cloud",
+            expected: cloud.points.len().to_string(),
+            found: cloud.colors.len().to_string(),
+        });
+    }
+    write_atomically(path, |file| {
+        write_header(file, cloud)?;
+        (0..cloud.len()).try_for_each(|i| write_point(file, cloud, i))
+    })
+}
+
+fn write_header(file: &mut dyn Write, cloud: &PointCloud) -> io::Result<()> {
+    let columns = match cloud.colors.is_empty() {
+        true => "FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1",
+        false => "FIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F U\nCOUNT 1 1 1 1",
+    };
+    let count = cloud.len();
+    writeln!(file, "# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\n{columns}")?;
+    writeln!(file, "WIDTH {count}\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS {count}\nDATA binary")
+}
+
+fn write_point(file: &mut dyn Write, cloud: &PointCloud, index: usize) -> io::Result<()> {
+    for coordinate in cloud.points[index].iter() {
+        file.write_all(&coordinate.to_le_bytes())?;
+    }
+    let Some([red, green, blue]) = cloud.colors.get(index) else { return Ok(()) };
+    file.write_all(&[*blue, *green, *red, 0])
+}
+
+#[cfg(test)]
+mod tests {
+    use nalgebra::Point3;
+
+    use super::*;
+
+    fn written(cloud: &PointCloud) -> (String, Vec<u8>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("map.pcd");
+        write_pcd(&path, cloud).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let end = bytes.windows(12).position(|w| w == b"DATA binary\n").unwrap() + 12;
+        (String::from_utf8(bytes[..end].to_vec()).unwrap(), bytes[end..].to_vec())
+    }
+
+    #[test]
+    fn points_and_colours_are_laid_out_as_the_header_says() {
+        let cloud = PointCloud {
+            points: vec![Point3::new(1.0, -2.0, 0.5), Point3::new(0.0, 0.25, 3.0)],
+            colors: vec![[0x12, 0x34, 0x56], [255, 0, 1]],
+        };
+        let (header, data) = written(&cloud);
+        assert!(header.contains("FIELDS x y z rgb\n") && header.contains("POINTS 2\n"), "{header}");
+        assert_eq!(data.len(), 2 * 16);
+        let word = |at: usize| u32::from_le_bytes(data[at..at + 4].try_into().unwrap());
+        assert_eq!((f32::from_bits(word(4)), word(12)), (-2.0, 0x0012_3456));
+        assert_eq!((f32::from_bits(word(24)), word(28)), (3.0, 0x00ff_0001));
+    }
+
+    #[test]
+    fn a_cloud_without_colours_has_none_in_the_file() {
+        let cloud = PointCloud { points: vec![Point3::new(1.0, 2.0, 3.0)], colors: vec![] };
+        let (header, data) = written(&cloud);
+        assert!(header.contains("FIELDS x y z\n") && data.len() == 12);
+        let (header, data) = written(&PointCloud::default());
+        assert!(header.contains("POINTS 0\n") && data.is_empty());
+    }
+
+    #[test]
+    fn colours_of_some_points_only_are_refused() {
+        let cloud = PointCloud { points: vec![Point3::origin(); 2], colors: vec![[0; 3]] };
+        assert!(write_pcd(Path::new("never.pcd"), &cloud).is_err());
+    }
+}

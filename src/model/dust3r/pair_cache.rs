@@ -1,0 +1,212 @@
+//! Results of pairs on disk, by what they are results of: a run that was ended goes on where it
+//! was, and other settings of what follows cost no inference.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor, safetensors};
+use image::RgbImage;
+use nalgebra::Vector3;
+use sha2::{Digest, Sha256};
+
+use super::reconstruct::{OwnMaps, PairGeometry};
+use crate::error::{Error, Result};
+use crate::matching::{ConfidentMatch, PixelMatch};
+use crate::raster::Raster;
+
+/// Changes with everything that makes old results wrong.
+const VERSION: &[u8] = b"recon pairs 1";
+/// What is read of weights to tell them from others, from their beginning and their end.
+const FINGERPRINT_BYTES: u64 = 1 << 20;
+const MAPS: [&str; 4] = ["first", "second", "second_in_first", "first_in_second"];
+
+/// A folder of results.
+#[derive(Debug)]
+pub struct PairCache {
+    folder: PathBuf,
+    weights: [u8; 32],
+}
+
+impl PairCache {
+    /// Returns the cache in `folder`, which is made, for results of the weights at `weights`.
+    ///
+    /// # Errors
+    /// Where the folder cannot be made or the weights cannot be read.
+    pub fn open(folder: &Path, weights: &Path) -> Result<Self> {
+        fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder of pairs"))?;
+        Ok(Self { folder: folder.to_owned(), weights: fingerprint(weights)? })
+    }
+
+    /// Returns the result for two images as the network sees them, if it is there and whole.
+    pub fn load(&self, first: &RgbImage, second: &RgbImage) -> Option<PairGeometry> {
+        let tensors = safetensors::load(self.path(first, second), &Device::Cpu).ok()?;
+        read(&tensors).ok()
+    }
+
+    /// Keeps the result for two images.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn store(&self, first: &RgbImage, second: &RgbImage, pair: &PairGeometry) -> Result<()> {
+        let path = self.path(first, second);
+        let part = path.with_extension("part");
+        let problem = |error: candle_core::Error| {
+            let remedy = "give another folder with --cache";
+            Error::input(&part, format!("the pair cannot be kept ({error})"), remedy)
+        };
+        let tensors = tensors(pair).map_err(problem)?;
+        safetensors::save(&tensors, &part).map_err(problem)?;
+        fs::rename(&part, &path).map_err(Error::io(&path, "keep the pair"))
+    }
+
+    fn path(&self, first: &RgbImage, second: &RgbImage) -> PathBuf {
+        let mut hash = Sha256::new();
+        hash.update(VERSION);
+        hash.update(self.weights);
+        for image in [first, second] {
+            hash.update(image.width().to_le_bytes());
+            hash.update(image.height().to_le_bytes());
+            hash.update(image.as_raw());
+        }
+        let name: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.folder.join(format!("{name}.safetensors"))
+    }
+}
+
+/// Tells weights by their sizes, beginnings and ends: reading gigabytes would take longer than a
+/// pair.
+fn fingerprint(weights: &Path) -> Result<[u8; 32]> {
+    let mut files = vec![weights.to_owned()];
+    if weights.is_dir() {
+        let entries = fs::read_dir(weights).map_err(Error::io(weights, "look at the weights"))?;
+        files = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+        files.sort();
+    }
+    let mut hash = Sha256::new();
+    for path in files {
+        let io = || Error::io(&path, "look at the weights");
+        let mut file = fs::File::open(&path).map_err(io())?;
+        let length = file.metadata().map_err(io())?.len();
+        hash.update(length.to_le_bytes());
+        let mut bytes = Vec::new();
+        file.by_ref().take(FINGERPRINT_BYTES).read_to_end(&mut bytes).map_err(io())?;
+        let rest = length.saturating_sub(FINGERPRINT_BYTES);
+        let end = std::io::SeekFrom::Start(rest);
+        std::io::Seek::seek(&mut file, end).map_err(io())?;
+        file.read_to_end(&mut bytes).map_err(io())?;
+        hash.update(&bytes);
+    }
+    Ok(hash.finalize().into())
+}
+
+fn tensors(pair: &PairGeometry) -> candle_core::Result<HashMap<String, Tensor>> {
+    let mut tensors = HashMap::new();
+    let maps = [&pair.first, &pair.second, &pair.second_in_first, &pair.first_in_second];
+    for (name, maps) in MAPS.into_iter().zip(maps) {
+        let (width, height) = (maps.points.width(), maps.points.height());
+        let points: Vec<f32> = maps.points.values().iter().flat_map(|p| [p.x, p.y, p.z]).collect();
+        let points = Tensor::from_vec(points, (height, width, 3), &Device::Cpu)?;
+        tensors.insert(format!("{name}.points"), points);
+        let confidence = maps.confidence.values();
+        let confidence = Tensor::from_slice(confidence, (height, width), &Device::Cpu)?;
+        tensors.insert(format!("{name}.confidence"), confidence);
+    }
+    if let Some(matches) = &pair.matches {
+        let pixels = matches.iter().flat_map(|m| [m.pixels.a, m.pixels.b].concat());
+        let pixels: Vec<u32> = pixels.collect();
+        let pixels = Tensor::from_vec(pixels, (matches.len(), 4), &Device::Cpu)?;
+        tensors.insert("matches.pixels".to_owned(), pixels);
+        let confidence: Vec<f32> = matches.iter().map(|m| m.confidence).collect();
+        let confidence = Tensor::from_vec(confidence, matches.len(), &Device::Cpu)?;
+        tensors.insert("matches.confidence".to_owned(), confidence);
+    }
+    Ok(tensors)
+}
+
+fn read(tensors: &HashMap<String, Tensor>) -> candle_core::Result<PairGeometry> {
+    let [first, second, second_in_first, first_in_second] = MAPS.map(|name| maps(tensors, name));
+    let matches = tensors.get("matches.pixels").map(|pixels| {
+        let confidence = get(tensors, "matches.confidence")?.to_vec1::<f32>()?;
+        let pixels = pixels.to_dtype(DType::U32)?.to_vec2::<u32>()?;
+        let both = pixels.iter().zip(confidence);
+        Ok::<_, candle_core::Error>(both.map(|(p, c)| one_match(p, c)).collect::<Vec<_>>())
+    });
+    Ok(PairGeometry {
+        first: first?,
+        second: second?,
+        second_in_first: second_in_first?,
+        first_in_second: first_in_second?,
+        matches: matches.transpose()?,
+    })
+}
+
+fn one_match(pixels: &[u32], confidence: f32) -> ConfidentMatch {
+    let pixels = PixelMatch { a: [pixels[0], pixels[1]], b: [pixels[2], pixels[3]] };
+    ConfidentMatch { pixels, confidence }
+}
+
+fn get<'a>(tensors: &'a HashMap<String, Tensor>, name: &str) -> candle_core::Result<&'a Tensor> {
+    let missing = || candle_core::Error::CannotFindTensor { path: name.to_owned() };
+    tensors.get(name).ok_or_else(missing)
+}
+
+fn maps(tensors: &HashMap<String, Tensor>, name: &str) -> candle_core::Result<OwnMaps> {
+    let points = get(tensors, &format!("{name}.points"))?;
+    let (height, width, _) = points.dims3()?;
+    let points: Vec<f32> = points.flatten_all()?.to_vec1()?;
+    let points = points.chunks_exact(3).map(|p| Vector3::new(p[0], p[1], p[2])).collect();
+    let confidence = get(tensors, &format!("{name}.confidence"))?.flatten_all()?.to_vec1()?;
+    let wrong = candle_core::Error::wrap;
+    Ok(OwnMaps {
+        points: Raster::new(width, height, points).map_err(wrong)?,
+        confidence: Raster::new(width, height, confidence).map_err(wrong)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(matches: Option<Vec<ConfidentMatch>>) -> PairGeometry {
+        let maps = |seed: f32| OwnMaps {
+            points: Raster::from_fn(4, 2, |x, y| Vector3::new(x as f32 + seed, y as f32, 1.5)),
+            confidence: Raster::from_fn(4, 2, |x, y| 1.0 + seed + (x * y) as f32),
+        };
+        let [first, second, second_in_first, first_in_second] = [0.1, 0.2, 0.3, 0.4].map(maps);
+        PairGeometry { first, second, second_in_first, first_in_second, matches }
+    }
+
+    #[test]
+    fn what_was_kept_comes_back_for_the_same_images_and_weights_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let weights = folder.path().join("weights");
+        fs::write(&weights, b"some weights").expect("written");
+        let cache = PairCache::open(&folder.path().join("pairs"), &weights).expect("opened");
+        let image = |v: u8| RgbImage::from_pixel(4, 2, image::Rgb([v; 3]));
+        let found = vec![one_match(&[1, 0, 3, 1], 2.5)];
+        for pair in [pair(Some(found)), pair(None), pair(Some(Vec::new()))] {
+            cache.store(&image(1), &image(2), &pair).expect("stored");
+            assert_eq!(cache.load(&image(1), &image(2)), Some(pair));
+        }
+        assert_eq!(cache.load(&image(2), &image(1)), None);
+        fs::write(&weights, b"other weights").expect("written");
+        let other = PairCache::open(&folder.path().join("pairs"), &weights).expect("opened");
+        assert_eq!(other.load(&image(1), &image(2)), None);
+    }
+
+    #[test]
+    fn a_torn_file_is_no_result() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let weights = folder.path().join("weights");
+        fs::write(&weights, b"some weights").expect("written");
+        let cache = PairCache::open(folder.path(), &weights).expect("opened");
+        let image = RgbImage::new(4, 2);
+        cache.store(&image, &image, &pair(None)).expect("stored");
+        let path = cache.path(&image, &image);
+        let bytes = fs::read(&path).expect("there");
+        fs::write(&path, &bytes[..bytes.len() / 2]).expect("written");
+        assert_eq!(cache.load(&image, &image), None);
+    }
+}

@@ -1,0 +1,40 @@
+//! A round through a building, with a camera whose calibration is off.
+
+use recon_node::simulator::{SimulatorConfig, World};
+
+use crate::support::Run;
+
+/// The focal length that the frames say is 3 % too large: turns are measured too small, and walls too
+/// narrow, so that after the four corners of the corridor the round does not close.
+fn drifting() -> SimulatorConfig {
+    let round = SimulatorConfig::round_of(World::Building { side_m: 12.0 });
+    SimulatorConfig {
+        width: 320,
+        height: 240,
+        rate_hz: 15.0,
+        duration_secs: round.loop_secs + 5.0,
+        focal_error_frac: 0.03,
+        ..round
+    }
+}
+
+#[test]
+#[ignore = "not met: close_loops=false leaves the loops that window alignment closes (7.8 cm), and \
+            the recognised loop is put in wrongly (70 cm)"]
+fn a_closed_loop_takes_four_fifths_of_the_drift_away() {
+    let [off, on] = [&["recognition.close_loops=false"][..], &[]].map(|settings| {
+        let run = Run::of(&drifting(), settings);
+        let (ate_m, loops) = (run.ate_m(), run.loops());
+        let (tracked, keyframes) = (run.tracked(), run.pipeline.map().len());
+        eprintln!(
+            "ATE {:.2} cm, {loops} loops, {tracked} of {} frames, {keyframes} keyframes",
+            100.0 * ate_m,
+            run.updates.len()
+        );
+        assert_eq!(tracked, run.updates.len());
+        (ate_m, loops)
+    });
+    assert_eq!(off.1, 0, "loops are off");
+    assert!(on.1 >= 1, "no loop was closed");
+    assert!(on.0 * 5.0 <= off.0, "{} m with loops, {} m without", on.0, off.0);
+}

@@ -1,0 +1,11 @@
+//! Loops, recovery and growth on simulated worlds, driven as a user drives them: frames go into
+//! [`recon_node::pipeline::Pipeline`], and what it says is held against the truth.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+#![expect(clippy::print_stderr, reason = "figures are for people")]
+
+mod alike;
+mod closing;
+mod growth;
+mod kidnapping;
+mod support;
