@@ -157,7 +157,6 @@ impl Pipeline {
         if let Some((features, recognizer)) = self.describe(frame).zip(self.recognizer.as_mut()) {
             recognizer.insert(id, features)?;
         }
-        self.travelled.insert(id, self.travel);
         self.map.insert(Keyframe {
             id,
             frame: frame.frame.clone(),
@@ -200,10 +199,18 @@ impl Pipeline {
         self.move_keyframes(&aligned.world_from_camera);
         let constraints: Vec<Constraint> = aligned.constraints.iter().map(sober).collect();
         self.pose_graph.update(&constraints);
-        let poses = self.map.keyframes().map(|k| (k.id, k.world_from_camera)).collect();
-        let optimized = self.pose_graph.optimize(poses, &self.config.pose_graph);
-        self.move_keyframes(&optimized);
+        self.settle(&ids);
         loop_closed
+    }
+
+    /// Lets the pose graph carry on what has changed about keyframes; returns the loops that it
+    /// does not believe, the older keyframe first.
+    pub(super) fn settle(&mut self, changed: &[KeyframeId]) -> Vec<(KeyframeId, KeyframeId)> {
+        let Self { pose_graph, map, config, .. } = self;
+        let pose = |id: KeyframeId| map.get(id).map(|k| k.world_from_camera);
+        let settled = pose_graph.settle(changed, pose, &config.pose_graph);
+        self.move_keyframes(&settled.poses);
+        settled.refused_loops
     }
 
     /// Moves keyframes to new poses.

@@ -71,7 +71,6 @@ impl Pipeline {
         (self.anchor, self.motion, self.lost_frames) = (None, None, 0);
         self.wants_keyframe = false;
         self.records.clear();
-        self.travelled.clear();
         self.unconfirmed = None;
         if let Some(recognizer) = &mut self.recognizer {
             recognizer.clear();

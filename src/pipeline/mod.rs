@@ -61,8 +61,6 @@ pub struct Pipeline {
     recognizer: Option<Recognizer>,
     /// How far the camera has come.
     travel: Travel,
-    /// How far it had come at each keyframe.
-    travelled: BTreeMap<KeyframeId, Travel>,
     /// A loop that the last keyframe was alone to see.
     unconfirmed: Option<(KeyframeId, Sighting)>,
 }
@@ -125,7 +123,6 @@ impl Pipeline {
             wants_keyframe: false,
             recognizer,
             travel: Travel::default(),
-            travelled: BTreeMap::new(),
             unconfirmed: None,
         }
     }

@@ -23,7 +23,7 @@ const MIDDLE: f64 = (FRONT + NORTH) / 2.0;
 const WALL_M: f64 = 0.1;
 const DOORWAY_M: [f64; 2] = [1.1, 2.1];
 /// Light that surfaces give off, as in the building.
-const GLOW: f32 = 0.7;
+const GLOW: f32 = 0.55;
 const OAK: [Rgb; 2] = [[0.66, 0.50, 0.34], [0.50, 0.36, 0.22]];
 
 /// Returns a corridor along x with `rooms` rooms on its north side.

@@ -16,5 +16,6 @@ mod infer;
 mod messages;
 mod model;
 mod replay;
+mod sfm;
 mod support;
 mod weights;

@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail like tests")]
 
+mod backends;
 mod checkpoints;
 mod fixture;
 mod geometry;
 mod networks;
+mod scenes;
 mod support;

@@ -2,7 +2,7 @@
 
 mod figures;
 pub mod files;
-pub mod inputs;
+mod inputs;
 #[cfg(test)]
 mod perfect;
 mod results;
@@ -25,6 +25,7 @@ use recon_node::model::open_map_anything;
 
 use self::figures::{Figures, Seconds};
 use self::inputs::Inputs;
+pub use self::inputs::read_image;
 use self::results::Results;
 
 /// What `recon infer` is asked.

@@ -7,8 +7,7 @@ use recon_node::error::Result;
 use recon_node::model::dust3r::ImagePlanes;
 use recon_node::model::dust3r::preprocess::{FamilyFitting, planes};
 
-use crate::infer::files;
-use crate::infer::inputs::read_image;
+use crate::infer::{files, read_image};
 
 /// A photograph.
 pub struct Photograph {
