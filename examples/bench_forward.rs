@@ -48,7 +48,7 @@ struct Args {
     /// Time a window of which all views but one were encoded before
     #[arg(long)]
     cached: bool,
-    /// Compare depth and scale with those of these weights
+    /// Compare depth and scale with those of these weights, held as f32
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
     /// Take commands from standard input
@@ -97,25 +97,25 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let started = Instant::now();
-    let bench = Bench::new(&args, &args.weights)?;
+    let dtype = match args.dtype.as_str() {
+        "bf16" => DType::BF16,
+        "f16" => DType::F16,
+        _ => DType::F32,
+    };
+    let bench = Bench::new(&args, &args.weights, dtype)?;
     if args.serve {
         return serve(&bench);
     }
     println!("loaded in {:.2} s", started.elapsed().as_secs_f64());
     match &args.against {
-        Some(folder) => compare(&bench, &Bench::new(&args, folder)?),
+        Some(folder) => compare(&bench, &Bench::new(&args, folder, DType::F32)?),
         None if args.cached => cached(&bench, args.rounds),
         None => report(&bench, args.rounds),
     }
 }
 
 impl Bench {
-    fn new(args: &Args, weights: &std::path::Path) -> anyhow::Result<Self> {
-        let dtype = match args.dtype.as_str() {
-            "bf16" => DType::BF16,
-            "f16" => DType::F16,
-            _ => DType::F32,
-        };
+    fn new(args: &Args, weights: &std::path::Path, dtype: DType) -> anyhow::Result<Self> {
         let checkpoint = Checkpoint::open(weights, (&Device::Cpu, dtype), false)?;
         let network = Network::load(&checkpoint.weights, &checkpoint.architecture)?;
         Ok(Self { network, images: images(args)? })

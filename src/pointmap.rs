@@ -63,6 +63,18 @@ impl Pointmap {
         self.confidence.at(x, y)
     }
 
+    /// Returns the pointmap with `offset_m` added to each depth, along the pixels' rays.
+    pub fn with_depth_offset(&self, offset_m: f64) -> Self {
+        let offset_m = offset_m as f32;
+        let shift = |p: Vector3<f32>| if p.z > 0.0 { p * ((p.z + offset_m) / p.z) } else { p };
+        let in_front = |p: &Vector3<f32>| p.z + offset_m > 0.0;
+        let mut confidence = self.confidence.clone();
+        for (c, p) in confidence.values_mut().iter_mut().zip(self.points_in_camera.values()) {
+            *c = if in_front(p) { *c } else { 0.0 };
+        }
+        Self { points_in_camera: self.points_in_camera.map(shift), confidence }
+    }
+
     /// Replaces the point and confidence of a pixel that has one.
     pub fn set(&mut self, x: usize, y: usize, point_in_camera: Vector3<f32>, confidence: f32) {
         let index = y * self.width() + x;

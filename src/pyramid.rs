@@ -54,6 +54,18 @@ impl Pyramid {
         Self { levels }
     }
 
+    /// Returns the pyramid with `offset_m` added to each depth that there is.
+    pub fn with_depth_offset(&self, offset_m: f64) -> Self {
+        let shift = |sample: [f32; 4]| match sample {
+            [intensity, dx, dy, depth] if depth > 0.0 => {
+                [intensity, dx, dy, (depth + offset_m as f32).max(0.0)]
+            }
+            without_depth => without_depth,
+        };
+        let shifted = |level: &Level| Level { samples: level.samples.map(shift), ..level.clone() };
+        Self { levels: self.levels.iter().map(shifted).collect() }
+    }
+
     /// Returns the levels, finest first.
     pub fn levels(&self) -> &[Level] {
         &self.levels

@@ -14,6 +14,8 @@ pub struct SensorConfig {
     /// time of flight are often off by centimetres.
     #[schemars(range(min = -0.5, max = 0.5))]
     pub depth_offset_m: f64,
+    /// Whether a refinement of the whole map looks for such an offset.
+    pub estimate_depth_offset: bool,
     /// Standard deviation of depth close to the camera, metres.
     #[schemars(range(min = 0.000_01, max = 1.0))]
     pub depth_noise_floor_m: f64,
@@ -35,6 +37,7 @@ impl Default for SensorConfig {
             max_width_px: 426,
             max_range_m: 6.0,
             depth_offset_m: 0.0,
+            estimate_depth_offset: true,
             depth_noise_floor_m: 0.002,
             depth_noise_per_m2: 0.0025,
             edge_step_frac: 0.04,

@@ -60,8 +60,17 @@ impl Tensors<'_> {
 
     /// A table of indices with rows of `N`.
     fn rows<const N: usize>(&self, name: &str) -> Result<Vec<[usize; N]>> {
+        let values = self.get(name)?;
+        ensure!(values.iter().all(|v| *v >= 0.0), "tensor {name} has an index below zero");
         let row = |row: &[f64]| std::array::from_fn(|i| row[i] as usize);
-        Ok(self.get(name)?.chunks_exact(N).map(row).collect())
+        Ok(values.chunks_exact(N).map(row).collect())
+    }
+
+    /// The numbers of one row of a table.
+    fn row<const N: usize>(&self, name: &str, row: usize) -> Result<[f64; N]> {
+        let all = self.get(name)?;
+        let found = all.get(N * row..N * (row + 1)).and_then(|row| row.try_into().ok());
+        found.with_context(|| format!("tensor {name} has no row {row}"))
     }
 
     fn has(&self, name: &str) -> bool {
@@ -96,11 +105,11 @@ pub fn read_scene(path: &Path) -> Result<Fixture> {
     let scene = SparseScene {
         pairs: pairs(&slices, &file.get("corres3d.conf")?)?,
         pointmaps: pointmaps(&file, &slices)?,
-        root: file.rows::<1>("mst.root")?[0][0],
+        root: file.rows::<1>("mst.root")?.first().context("tensor mst.root is empty")?[0],
         views,
     };
     let world_from_camera = file.poses("gt.cam2w")?;
-    let intrinsics = Matrix3::from_row_slice(&file.get("gt.K")?);
+    let intrinsics = Matrix3::from_row_slice(&file.row::<9>("gt.K", 0)?);
     Ok(Fixture { scene, world_from_camera, intrinsics })
 }
 
@@ -113,15 +122,11 @@ fn view(file: &Tensors<'_>, i: usize) -> Result<SparseView> {
         depth_ratio: *r,
         pixel: Point2::new(p[0] as f64, p[1] as f64),
     };
-    let pair = |name: &str| -> Result<[f64; 2]> {
-        let all = file.get(name)?;
-        Ok([all[2 * i], all[2 * i + 1]])
-    };
-    let confidence = file.get("canon_conf_mean").map_or(1.0, |all| all[i]);
+    let confidence = file.row::<1>("canon_conf_mean", i).map_or(1.0, |[mean]| mean);
     Ok(SparseView {
-        image_size_px: Vector2::from(pair("imsizes_wh")?),
-        base_focal_px: file.get("base_focals")?[i],
-        principal_point_px: Point2::from(pair("pps")?),
+        image_size_px: Vector2::from(file.row::<2>("imsizes_wh", i)?),
+        base_focal_px: file.row::<1>("base_focals", i)?[0],
+        principal_point_px: Point2::from(file.row::<2>("pps", i)?),
         anchor_depths: file.get(&format!("core_depth.{i}"))?,
         confidence,
         samples: pixels.iter().zip(&anchors).zip(&ratios).map(sample).collect(),
@@ -133,7 +138,7 @@ fn pairs(slices: &[[usize; 6]], confidence: &[f64]) -> Result<Vec<MatchedPair>> 
     let (mut pairs, mut seen) = (Vec::new(), BTreeMap::new());
     let mut at = 0;
     for &[i, start, end, j, other, _] in slices {
-        let length = end - start;
+        let length = end.checked_sub(start).context("a slice of corres3d ends before it begins")?;
         ensure!(at + length <= confidence.len(), "corres3d.conf is shorter than its slices");
         if seen.insert((j, other, i, start), ()).is_none()
             && !seen.contains_key(&(i, start, j, other))
@@ -212,6 +217,7 @@ pub fn poses(state: &SceneState) -> Vec<Se3> {
 
 /// Returns the errors of poses against the truth.
 pub fn errors(estimate: &[Se3], truth: &[Se3]) -> Result<Errors> {
+    ensure!(estimate.len() == truth.len(), "{} poses, {} true", estimate.len(), truth.len());
     let centres = |poses: &[Se3]| -> Vec<Point3<f64>> {
         poses.iter().map(|pose| pose.translation.vector.into()).collect()
     };

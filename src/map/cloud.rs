@@ -7,6 +7,7 @@ use nalgebra::{Point3, Vector3};
 use super::MapConfig;
 use crate::cloud::PointCloud;
 use crate::keyframe::Keyframe;
+use crate::pointmap::Pointmap;
 
 /// Weighted means of points and colours by voxel.
 #[derive(Debug, Clone)]
@@ -38,9 +39,8 @@ impl VoxelCloud {
         }
     }
 
-    /// Adds all points of a keyframe, weighted by their confidence.
-    pub fn add(&mut self, keyframe: &Keyframe) {
-        let pointmap = &keyframe.pointmap;
+    /// Adds the points of a keyframe, which `pointmap` says, weighted by their confidence.
+    pub fn add(&mut self, keyframe: &Keyframe, pointmap: &Pointmap) {
         for y in 0..pointmap.height() {
             for x in 0..pointmap.width() {
                 let Some(point) = pointmap.point(x, y) else { continue };

@@ -1,6 +1,7 @@
 //! The global map: pointmaps that hang on keyframes, so that it bends when their poses change.
 
 mod cloud;
+mod consensus;
 mod fusion;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,10 @@ pub struct MapConfig {
     /// share of the depth.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub fusion_gate_frac: f64,
+    /// Keyframes at most that are asked where the points of another are, for the map's cloud; 0
+    /// leaves each keyframe's points where they are.
+    #[schemars(range(min = 0, max = 64))]
+    pub max_witnesses: usize,
     /// Fusion stops when a point is this many times surer than one measurement.
     #[schemars(range(min = 1.0, max = 10_000.0))]
     pub max_fused_measurements: f64,
@@ -40,6 +45,7 @@ impl Default for MapConfig {
             max_voxels: 5_000_000,
             min_observations: 1,
             fusion_gate_frac: 0.02,
+            max_witnesses: 8,
             max_fused_measurements: 15.0,
         }
     }
@@ -108,7 +114,10 @@ impl GlobalMap {
     pub fn cloud(&self, config: &MapConfig) -> crate::cloud::PointCloud {
         let mut cloud = VoxelCloud::new(config);
         for keyframe in self.keyframes() {
-            cloud.add(keyframe);
+            match config.max_witnesses {
+                0 => cloud.add(keyframe, &keyframe.pointmap),
+                _ => cloud.add(keyframe, &self.agreed(keyframe, config)),
+            }
         }
         cloud.into_point_cloud()
     }

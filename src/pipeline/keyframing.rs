@@ -1,5 +1,7 @@
 //! Keyframes in the pipeline: when one is left, which one follows, and how all are aligned.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use nalgebra::Point3;
 
 use super::looping::sober;
@@ -120,10 +122,9 @@ impl Pipeline {
         world_from_camera: &Se3,
     ) -> Vec<(KeyframeId, f64)> {
         let reach_m = REACH_DEPTHS * depth_m;
-        let here = world_from_camera.translation.vector;
-        self.map
-            .keyframes()
-            .filter(|k| (k.world_from_camera.translation.vector - here).norm() <= reach_m)
+        let near = self.places.within(&world_from_camera.translation.vector.into(), reach_m);
+        near.into_iter()
+            .filter_map(|id| self.map.get(id))
             .map(|keyframe| {
                 let keyframe_from_frame = keyframe.world_from_camera.inv_mul(world_from_camera);
                 let there = overlap_frac(pyramid, &keyframe.pyramid, &keyframe_from_frame);
@@ -156,7 +157,6 @@ impl Pipeline {
         if let Some((features, recognizer)) = self.describe(frame).zip(self.recognizer.as_mut()) {
             recognizer.insert(id, features)?;
         }
-        self.travelled.insert(id, self.travel);
         self.map.insert(Keyframe {
             id,
             frame: frame.frame.clone(),
@@ -165,6 +165,7 @@ impl Pipeline {
             pointmap,
             world_from_camera,
         });
+        self.places.set(id, world_from_camera.translation.vector.into());
         self.covisibility.insert(id);
         self.see_anew(id);
         Ok(id)
@@ -195,28 +196,49 @@ impl Pipeline {
             return false;
         };
         let loop_closed = self.closes_loop(&aligned.constraints);
-        self.map.set_poses(&aligned.world_from_camera);
+        self.move_keyframes(&aligned.world_from_camera);
         let constraints: Vec<Constraint> = aligned.constraints.iter().map(sober).collect();
         self.pose_graph.update(&constraints);
-        let poses = self.map.keyframes().map(|k| (k.id, k.world_from_camera)).collect();
-        let optimized = self.pose_graph.optimize(poses, &self.config.pose_graph);
-        self.map.set_poses(&optimized);
+        self.settle(&ids);
         loop_closed
+    }
+
+    /// Lets the pose graph carry on what has changed about keyframes; returns the loops that it
+    /// does not believe, the older keyframe first.
+    pub(super) fn settle(&mut self, changed: &[KeyframeId]) -> Vec<(KeyframeId, KeyframeId)> {
+        let Self { pose_graph, map, config, .. } = self;
+        let pose = |id: KeyframeId| map.get(id).map(|k| k.world_from_camera);
+        let settled = pose_graph.settle(changed, pose, &config.pose_graph);
+        self.move_keyframes(&settled.poses);
+        settled.refused_loops
+    }
+
+    /// Moves keyframes to new poses.
+    pub(super) fn move_keyframes(&mut self, world_from_camera: &BTreeMap<KeyframeId, Se3>) {
+        self.map.set_poses(world_from_camera);
+        for (&id, pose) in world_from_camera {
+            self.places.set(id, pose.translation.vector.into());
+        }
     }
 
     /// Whether the constraints tie together what no constraint tied together across a gap before:
     /// the keyframes beside a closed loop close no further one.
-    fn closes_loop(&self, constraints: &[Constraint]) -> bool {
-        let gap = |c: &Constraint| c.target.0.abs_diff(c.source.0);
-        let is_new = |c: &Constraint| {
-            let (newer, older) = (c.target.max(c.source), c.target.min(c.source));
-            let beside = |k: &Constraint| {
-                k.target.max(k.source).0.abs_diff(newer.0) <= LOOP_GAP_KEYFRAMES
-                    && k.target.min(k.source).0.abs_diff(older.0) <= LOOP_GAP_KEYFRAMES
-            };
-            !self.pose_graph.constraints().any(|k| gap(k) >= LOOP_GAP_KEYFRAMES && beside(k))
+    fn closes_loop(&mut self, constraints: &[Constraint]) -> bool {
+        let ends = |c: &Constraint| (c.target.max(c.source), c.target.min(c.source));
+        let long: BTreeSet<(KeyframeId, KeyframeId)> = constraints
+            .iter()
+            .map(ends)
+            .filter(|(newer, older)| newer.0 - older.0 >= LOOP_GAP_KEYFRAMES)
+            .collect();
+        let is_new = |(newer, older): &(KeyframeId, KeyframeId)| {
+            let first = KeyframeId(newer.0.saturating_sub(LOOP_GAP_KEYFRAMES));
+            let last = KeyframeId(newer.0 + LOOP_GAP_KEYFRAMES);
+            let near = self.long_ties.range((first, KeyframeId(0))..=(last, KeyframeId(u32::MAX)));
+            !near.into_iter().any(|(_, other)| other.0.abs_diff(older.0) <= LOOP_GAP_KEYFRAMES)
         };
-        constraints.iter().any(|c| gap(c) >= LOOP_GAP_KEYFRAMES && is_new(c))
+        let closes = long.iter().any(is_new);
+        self.long_ties.extend(long);
+        closes
     }
 
     /// Hangs the last frame on another keyframe.

@@ -100,13 +100,12 @@ impl Pipeline {
             return false;
         };
         self.unconfirmed = None;
-        let correction = self
-            .map
-            .get(newest)
-            .map(|k| best.world_from_view * k.world_from_camera.inverse())
-            .unwrap_or_else(Se3::identity);
-        self.spread(&correction, best.keyframe, newest);
         self.tie(newest, &trusted);
+        let settled = self.settle(&[newest, best.keyframe]);
+        let is_believed = |s: &Sighting| !settled.contains(&(s.keyframe, newest));
+        if !trusted.iter().any(is_believed) {
+            return false;
+        }
         self.see_anew(newest);
         self.align_around(newest, Some(best.keyframe));
         true
@@ -141,10 +140,7 @@ impl Pipeline {
 
     /// Keyframes tied to one directly, or to one of those.
     fn tied_to(&self, id: KeyframeId) -> BTreeSet<KeyframeId> {
-        let tied = |id: KeyframeId| {
-            let neighbours = self.covisibility.neighbours(id).into_iter().map(|(other, _)| other);
-            neighbours.filter(move |&other| self.pose_graph.connects(id, other))
-        };
+        let tied = |id: KeyframeId| self.pose_graph.neighbours(id);
         let mut all: BTreeSet<KeyframeId> = tied(id).collect();
         all.extend(all.clone().into_iter().flat_map(tied));
         all.insert(id);
@@ -176,10 +172,7 @@ impl Pipeline {
             if !settled.insert(id) {
                 continue;
             }
-            for (next, _) in self.covisibility.neighbours(id) {
-                if settled.contains(&next) || !self.pose_graph.connects(id, next) {
-                    continue;
-                }
+            for next in self.pose_graph.neighbours(id).filter(|next| !settled.contains(next)) {
                 let mut further = way;
                 further.add(&pose(id)?.inv_mul(&pose(next)?));
                 open.insert((OrderedLength(further.length()), next), further);
@@ -227,23 +220,5 @@ impl Pipeline {
         } else {
             Vec::new()
         }
-    }
-
-    /// Spreads a correction of the newest keyframe over the way since the one that it has come back
-    /// to: optimisation then starts where the loop is closed, and cannot mistake it for an error.
-    fn spread(&mut self, correction: &Se3, since: KeyframeId, newest: KeyframeId) {
-        let length = |id: KeyframeId| self.travelled.get(&id).map_or(0.0, Travel::length);
-        let (start, end) = (length(since), length(newest));
-        let moved: BTreeMap<KeyframeId, Se3> = self
-            .map
-            .keyframes()
-            .filter(|k| k.id > since)
-            .map(|k| {
-                let share = ((length(k.id) - start) / (end - start).max(1e-9)).clamp(0.0, 1.0);
-                let part = se3::exp(&(se3::log(correction) * share));
-                (k.id, part * k.world_from_camera)
-            })
-            .collect();
-        self.map.set_poses(&moved);
     }
 }

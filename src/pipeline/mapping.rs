@@ -12,7 +12,7 @@ use crate::pose_graph::PoseGraph;
 use crate::reference::Reference;
 use crate::stamp::Stamp;
 use crate::tracking::{LostReason, Tracked};
-use crate::window::CovisibilityGraph;
+use crate::window::{CovisibilityGraph, Places};
 
 /// A map of one keyframe is given up when this many times more frames were lost than placed.
 const STILLBORN_RATIO: usize = 5;
@@ -65,11 +65,12 @@ impl Pipeline {
     pub fn restart(&mut self) {
         self.map.clear();
         self.covisibility = CovisibilityGraph::default();
+        self.places = Places::default();
         self.pose_graph = PoseGraph::default();
+        self.long_ties.clear();
         (self.anchor, self.motion, self.lost_frames) = (None, None, 0);
         self.wants_keyframe = false;
         self.records.clear();
-        self.travelled.clear();
         self.unconfirmed = None;
         if let Some(recognizer) = &mut self.recognizer {
             recognizer.clear();

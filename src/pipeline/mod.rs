@@ -9,11 +9,12 @@ mod looping;
 mod mapping;
 mod prepare;
 mod recognizing;
+mod refining;
 mod working_size;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use nalgebra::Vector6;
+use nalgebra::{Matrix6, Vector6};
 
 use crate::config::Config;
 use crate::constraint::Constraint;
@@ -31,10 +32,11 @@ use crate::reference::Reference;
 use crate::stamp::Stamp;
 use crate::tracking::{LostReason, Tracked, Tracker};
 use crate::trajectory::{StampedPose, Trajectory};
-use crate::window::CovisibilityGraph;
+use crate::window::{CovisibilityGraph, Places};
 
 use looping::Travel;
 pub use prepare::{PreparedFrame, prepare};
+pub use refining::{DepthOffset, Refined};
 
 /// Turns frames into poses and a map.
 pub struct Pipeline {
@@ -43,7 +45,11 @@ pub struct Pipeline {
     tracker: Tracker,
     map: GlobalMap,
     covisibility: CovisibilityGraph,
+    /// Where the keyframes stand.
+    places: Places,
     pose_graph: PoseGraph,
+    /// Pairs of keyframes, the newer first, that constraints tie together across a gap.
+    long_ties: BTreeSet<(KeyframeId, KeyframeId)>,
     anchor: Option<Anchor>,
     motion: Option<Motion>,
     /// Frames without a pose since the last one with a pose.
@@ -55,8 +61,6 @@ pub struct Pipeline {
     recognizer: Option<Recognizer>,
     /// How far the camera has come.
     travel: Travel,
-    /// How far it had come at each keyframe.
-    travelled: BTreeMap<KeyframeId, Travel>,
     /// A loop that the last keyframe was alone to see.
     unconfirmed: Option<(KeyframeId, Sighting)>,
 }
@@ -109,7 +113,9 @@ impl Pipeline {
             model,
             map: GlobalMap::default(),
             covisibility: CovisibilityGraph::default(),
+            places: Places::default(),
             pose_graph: PoseGraph::default(),
+            long_ties: BTreeSet::new(),
             anchor: None,
             motion: None,
             lost_frames: 0,
@@ -117,7 +123,6 @@ impl Pipeline {
             wants_keyframe: false,
             recognizer,
             travel: Travel::default(),
-            travelled: BTreeMap::new(),
             unconfirmed: None,
         }
     }
@@ -171,6 +176,18 @@ impl Pipeline {
     /// Returns what ties the keyframes together.
     pub fn constraints(&self) -> impl Iterator<Item = &Constraint> {
         self.pose_graph.constraints()
+    }
+
+    /// Returns how firmly a keyframe stands relative to the first one, as the covariance of a left
+    /// perturbation of its pose, `[omega, nu]`; `None` where no constraints tie the two.
+    pub fn keyframe_covariance(&self, id: KeyframeId) -> Option<Matrix6<f64>> {
+        let poses: BTreeMap<KeyframeId, Se3> =
+            self.map.keyframes().map(|k| (k.id, k.world_from_camera)).collect();
+        let first = *poses.keys().next()?;
+        if id == first {
+            return Some(Matrix6::zeros());
+        }
+        self.pose_graph.marginals(&poses, first, &self.config.pose_graph)?.covariance(id)
     }
 
     /// Returns the configuration in use.

@@ -128,7 +128,7 @@ impl Pipeline {
     pub(super) fn tie(&mut self, id: KeyframeId, sightings: &[Sighting]) {
         let constraints: Vec<Constraint> =
             sightings.iter().map(|s| loop_constraint(id, s)).collect();
-        self.pose_graph.update(&constraints);
+        self.pose_graph.update_loops(&constraints);
         for other in sightings.iter().map(|s| s.keyframe) {
             let shared = self.covisibility.overlap_frac(id, other).max(RECOGNIZED_OVERLAP_FRAC);
             self.covisibility.connect(id, other, shared);

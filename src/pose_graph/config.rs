@@ -9,7 +9,8 @@ pub struct PoseGraphConfig {
     /// Iterations at most.
     #[schemars(range(min = 1, max = 1000))]
     pub max_iterations: usize,
-    /// Constraints that miss by more than this many standard deviations lose influence.
+    /// Constraints that miss by more than this many standard deviations lose influence; those
+    /// between consecutive keyframes keep what they have there.
     #[schemars(range(min = 0.1, max = 1e9))]
     pub kernel_sigmas: f64,
     /// Loops that miss by more than this many standard deviations, when all is said, are dropped.

@@ -88,9 +88,19 @@ impl<G: LieGroup<D>, const D: usize> Edge<G, D> {
         if squared.is_finite() { squared.max(0.0).sqrt() } else { f64::NAN }
     }
 
+    /// Loops are weighed as a whole. Between consecutive keyframes the kernel must be convex: under
+    /// one that forgives, a chain that has drifted closes a loop by breaking at a single link.
+    fn kernel(&self, of_problem: Kernel) -> Kernel {
+        let is_step = self.key.0.0.abs_diff(self.key.1.0) == 1;
+        match of_problem {
+            _ if self.loop_weight.is_some() => Kernel::Quadratic,
+            Kernel::Cauchy(limit) if is_step => Kernel::Huber(limit),
+            kernel => kernel,
+        }
+    }
+
     fn cost(&self, poses: &[G], kernel: Kernel) -> f64 {
-        let kernel = if self.loop_weight.is_some() { Kernel::Quadratic } else { kernel };
-        self.loop_weight.unwrap_or(1.0) * kernel.cost(self.sigmas(poses))
+        self.loop_weight.unwrap_or(1.0) * self.kernel(kernel).cost(self.sigmas(poses))
     }
 
     /// The quadratic model about `poses`, over right perturbations of both; `None` without weight.
@@ -98,10 +108,8 @@ impl<G: LieGroup<D>, const D: usize> Edge<G, D> {
         let residual = self.residual(poses);
         let weighted = self.information * residual;
         let squared = residual.dot(&weighted);
-        let weight = match self.loop_weight {
-            Some(weight) => weight,
-            None => kernel.weight(squared.max(0.0).sqrt()),
-        };
+        let weight =
+            self.loop_weight.unwrap_or(1.0) * self.kernel(kernel).weight(squared.max(0.0).sqrt());
         if !squared.is_finite() || weight <= 0.0 {
             return None;
         }

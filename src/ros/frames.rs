@@ -24,8 +24,11 @@ pub struct Observed {
     pub base_from_camera: Se3,
     /// The robot by another source, where there is one.
     pub odom_from_base: Option<Se3>,
-    /// Covariance of the pose as a left perturbation in the world, `[omega, nu]`.
+    /// Covariance of the pose relative to its keyframe, as a left perturbation in the world,
+    /// `[omega, nu]`.
     pub covariance_in_world: Matrix6<f64>,
+    /// The same of the keyframe's own pose relative to the map's beginning.
+    pub keyframe_covariance_in_world: Matrix6<f64>,
     /// Whether the frame became a keyframe: from there, errors add up.
     pub is_keyframe: bool,
 }
@@ -130,10 +133,12 @@ impl FrameTree {
             .get_or_insert_with(|| begin(observed, self.odom_from_base, self.with_own_odometry));
         let camera_from_base = observed.base_from_camera.inverse();
         let map_from_base = map_from_world * observed.world_from_camera * camera_from_base;
-        let map_covariance = in_parent(&observed.covariance_in_world, &map_from_world);
+        let frame_covariance = in_parent(&observed.covariance_in_world, &map_from_world);
+        let map_covariance =
+            frame_covariance + in_parent(&observed.keyframe_covariance_in_world, &map_from_world);
         let odometry = self
             .with_own_odometry
-            .then(|| self.own_odometry(observed, &map_from_base, &map_covariance));
+            .then(|| self.own_odometry(observed, &map_from_base, &frame_covariance));
         let odom_from_base =
             odometry.as_ref().map(|own| own.odom_from_base).or(observed.odom_from_base);
         let map_from_odom = odom_from_base.map(|odom| map_from_base * odom.inverse());
@@ -150,14 +155,14 @@ impl FrameTree {
         &mut self,
         observed: &Observed,
         map_from_base: &Se3,
-        map_covariance: &Matrix6<f64>,
+        frame_covariance: &Matrix6<f64>,
     ) -> OwnOdometry {
         let motion = self.base_motion(observed);
         if let Some((previous_from_base, _)) = &motion {
             self.odom_from_base *= previous_from_base;
         }
         let odom_from_map = self.odom_from_base * map_from_base.inverse();
-        let step = in_parent(map_covariance, &odom_from_map);
+        let step = in_parent(frame_covariance, &odom_from_map);
         let covariance = self.drift + step;
         if observed.is_keyframe {
             self.drift = covariance;
@@ -229,6 +234,7 @@ mod tests {
             base_from_camera: base_from_camera(),
             odom_from_base: None,
             covariance_in_world: Matrix6::identity() * 1e-6,
+            keyframe_covariance_in_world: Matrix6::zeros(),
             is_keyframe: false,
         }
     }
@@ -303,6 +309,20 @@ mod tests {
             assert!(own.covariance.trace() > last);
             last = own.covariance.trace();
         }
+    }
+
+    #[test]
+    fn a_keyframe_that_is_loose_makes_the_pose_uncertain_but_not_odometry() {
+        let mut tree = FrameTree::new(true);
+        let firm = tree.update(&observed(0.0, Se3::identity(), None));
+        let loose = Observed {
+            keyframe_covariance_in_world: Matrix6::identity() * 1e-2,
+            ..observed(0.1, Se3::identity(), Some(Se3::identity()))
+        };
+        let loose = tree.update(&loose);
+        assert!(loose.map_covariance.trace() > firm.map_covariance.trace() + 0.05);
+        let odometry = |placed: Placement| placed.odometry.unwrap().covariance;
+        assert!((odometry(loose) - odometry(firm)).norm() < 1e-9);
     }
 
     #[test]

@@ -140,11 +140,11 @@ mod tests {
             stamps.for_each(|index| meter.push(Stamp::from_secs(index as f64 / 30.0)));
             meter.missing_frac()
         };
-        let cases: [(fn(usize) -> bool, f64); 3] =
-            [(|_| true, 0.0), (|i| i % 10 != 0, 0.1), (|i| i % 13 < 2, 11.0 / 13.0)];
-        for (kept, expected) in cases {
-            assert!((missing(kept) - expected).abs() < 0.01, "{} {expected}", missing(kept));
-        }
+        let is_about =
+            |found: f64, expected: f64| assert!((found - expected).abs() < 0.01, "{found}");
+        is_about(missing(|_| true), 0.0);
+        is_about(missing(|index| index % 10 != 0), 0.1);
+        is_about(missing(|index| index % 13 < 2), 11.0 / 13.0);
         assert!(GapMeter::default().missing_frac() < 1e-12);
     }
 }

@@ -33,6 +33,18 @@ pub struct Session {
     report: Report,
     /// The robot in the newest frame's camera.
     camera_from_base: Option<Se3>,
+    firmness: Firmness,
+}
+
+/// How firmly things stand in the world, as covariances of left perturbations.
+#[derive(Debug, Clone, Default)]
+struct Firmness {
+    /// The keyframe of the newest frame.
+    keyframe: Option<KeyframeId>,
+    /// That keyframe relative to the first one.
+    covariance: Matrix6<f64>,
+    /// The newest frame relative to its keyframe.
+    frame_covariance: Matrix6<f64>,
 }
 
 /// What a session has come to.
@@ -77,12 +89,14 @@ impl Session {
             next_id: 0,
             report: Report::default(),
             camera_from_base: None,
+            firmness: Firmness::default(),
         }
     }
 
     /// Begins anew with an empty map; our own odometry goes on, since it must not jump.
     pub fn restart(&mut self) {
         self.pipeline.restart();
+        self.firmness = Firmness::default();
         self.tree.restart_map();
         self.samples.clear();
         self.report = Report { last: None, loops: 0, keyframes: 0, ..self.report.clone() };
@@ -248,9 +262,11 @@ impl Session {
         if update.keyframes == 1 && update.new_keyframe.is_some() {
             // The pipeline has given up a map that was of no use: its world begins here.
             self.tree.restart_map();
+            self.firmness = Firmness::default();
         }
         self.camera_from_base = Some(parts.base_from_camera.inverse());
         let odom_from_camera = parts.odometry.map(|prior| prior.odom_from_camera);
+        let keyframe_covariance_in_world = self.keyframe_covariance(update);
         self.tree.update(&Observed {
             stamp: update.stamp,
             world_from_camera: pose,
@@ -258,8 +274,24 @@ impl Session {
             base_from_camera: parts.base_from_camera,
             odom_from_base: odom_from_camera.map(|odom| odom * parts.base_from_camera.inverse()),
             covariance_in_world: self.covariance_in_world(update),
+            keyframe_covariance_in_world,
             is_keyframe: update.new_keyframe.is_some(),
         })
+    }
+
+    /// How firmly the frame's keyframe stands. What it takes to know that is done again only where
+    /// the graph or the keyframe has changed. A keyframe that no constraint ties to the others was
+    /// placed by a frame, and stands no firmer than that frame did.
+    fn keyframe_covariance(&mut self, update: &MapUpdate) -> Matrix6<f64> {
+        let Some(id) = update.keyframe else { return self.firmness.covariance };
+        let has_changed = update.new_keyframe.is_some() || update.loops_closed > 0;
+        if self.firmness.keyframe != Some(id) || has_changed {
+            let last = self.firmness.covariance + self.firmness.frame_covariance;
+            let covariance = self.pipeline.keyframe_covariance(id).unwrap_or(last);
+            (self.firmness.keyframe, self.firmness.covariance) = (Some(id), covariance);
+        }
+        self.firmness.frame_covariance = self.covariance_in_world(update);
+        self.firmness.covariance
     }
 
     fn covariance_in_world(&self, update: &MapUpdate) -> Matrix6<f64> {

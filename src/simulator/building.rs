@@ -17,7 +17,7 @@ const BAY_M: f64 = 1.6;
 const POSTERS: u64 = 40;
 /// There are no lamps, whose shadows would have to be looked for in all the building: surfaces
 /// give off this much light instead.
-const GLOW: f32 = 0.7;
+const GLOW: f32 = 0.55;
 const OAK: [Rgb; 2] = [[0.66, 0.50, 0.34], [0.50, 0.36, 0.22]];
 const WALNUT: [Rgb; 2] = [[0.42, 0.29, 0.20], [0.30, 0.20, 0.13]];
 

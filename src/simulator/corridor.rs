@@ -23,7 +23,7 @@ const MIDDLE: f64 = (FRONT + NORTH) / 2.0;
 const WALL_M: f64 = 0.1;
 const DOORWAY_M: [f64; 2] = [1.1, 2.1];
 /// Light that surfaces give off, as in the building.
-const GLOW: f32 = 0.7;
+const GLOW: f32 = 0.55;
 const OAK: [Rgb; 2] = [[0.66, 0.50, 0.34], [0.50, 0.36, 0.22]];
 
 /// Returns a corridor along x with `rooms` rooms on its north side.
@@ -115,7 +115,8 @@ fn front(scene: Scene, x: f64) -> Scene {
             frame,
         );
     }
-    scene.cuboid([x + wide / 2.0 + 0.06, FRONT + 0.53, 0.0], [0.04, 0.9, 2.04], 0.0, door)
+    // Opened inwards, all the way to the wall.
+    scene.cuboid([x + 1.05, FRONT + 0.1, 0.0], [0.9, 0.04, 2.04], 0.0, door)
 }
 
 fn table(scene: Scene, x: f64) -> Scene {

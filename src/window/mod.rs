@@ -2,8 +2,10 @@
 
 mod covisibility;
 mod overlap;
+mod places;
 mod sampling;
 
 pub use covisibility::CovisibilityGraph;
 pub use overlap::overlap_frac;
+pub use places::Places;
 pub use sampling::{WindowConfig, sample_window};

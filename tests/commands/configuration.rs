@@ -81,7 +81,10 @@ const HELP: [(&[&str], &[&str]); 7] = [
             "TUM",
         ],
     ),
-    (&["demo"], &["--duration", "--seed", "--config", "--out", "--set", "--model", "--quiet"]),
+    (
+        &["demo"],
+        &["--scene", "--duration", "--seed", "--config", "--out", "--set", "--model", "--quiet"],
+    ),
     (&["eval"], &["--estimate", "--reference", "--map", "--surface", "--icp", "--json", "--plots"]),
     (&["info"], &["PATH", "--json", "--image-topic", "--calibration"]),
     (&["config"], &["default configuration"]),

@@ -23,6 +23,20 @@ fn a_short_demo_is_accurate_and_leaves_all_results() {
 }
 
 #[test]
+fn other_scenes_can_be_shown() {
+    let folder = Recorded::nothing();
+    for scene in ["building", "corridor"] {
+        let arguments = ["demo", "--scene", scene, "--duration", "0.5", "--out", scene];
+        let table = folder.success(&arguments);
+        assert_tells(&table, &["15 (100.0 %)", "ATE, SE(3)", "map accuracy"]);
+        let metrics = folder.metrics(scene);
+        assert!(metrics["trajectory"]["ate_se3"].as_f64().unwrap() < 0.015, "{metrics}");
+    }
+    let message = Recorded::nothing().failure(&["demo", "--scene", "castle"], 2);
+    assert_tells(&message, &["castle", "room", "moving-box", "corridor", "building"]);
+}
+
+#[test]
 fn a_demo_of_no_length_is_refused() {
     let message = Recorded::nothing().failure(&["demo", "--duration", "0"], 2);
     assert_tells(&message, &["duration_secs", "choose"]);

@@ -160,6 +160,9 @@ fn in_another_building_it_says_lost_and_at_home_it_is_home() {
         visit.take(frame, &Se3::translation(1e3, 0.0, 0.0));
     }
     visit.walk(ROUND..ROUND + 40);
+    for update in visit.run.updates[away..away + 30].iter().filter(|u| u.state.has_pose()) {
+        eprintln!("a frame of another building has a pose: {update:?}");
+    }
     let posed = visit.states(away).take(30).filter(|state| state.has_pose()).count();
     assert_eq!(posed, 0, "frames of another building have a pose");
     visit.assert_found_from(away + 30);

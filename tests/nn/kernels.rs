@@ -4,7 +4,9 @@ use half::{bf16, f16};
 use proptest::prelude::*;
 use recon_node::model::nn::cpu::attention::{AttentionShape, Heads, attention};
 use recon_node::model::nn::cpu::conv::Neighbourhoods;
-use recon_node::model::nn::cpu::gemm::{Dense, Finish, Matrix, Panels, Then, multiply};
+use recon_node::model::nn::cpu::gemm::{
+    Dense, Finish, IntegerPanels, Matrix, Panels, Then, multiply, multiply_integers,
+};
 use recon_node::model::nn::cpu::math;
 use recon_node::model::nn::cpu::resize::resize;
 use recon_node::model::nn::cpu::rows::{Norm, gelu, silu_gate};
@@ -121,7 +123,13 @@ fn check_product(rows: usize, depth: usize, columns: usize, seed: u64) {
         (Matrix::F16(&hf), widened(&mut hf.iter().map(|x| x.to_f32()))),
     ];
     if depth.is_multiple_of(32) {
-        cases.push((Matrix::Q8 { numbers: &q8, scales: &scales }, wide));
+        cases.push((Matrix::Q8 { numbers: &q8, scales: &scales }, wide.clone()));
+        let panels = IntegerPanels::new(&q8, &scales, columns, depth);
+        let found = multiply_integers(&Dense { values: &x, depth }, rows, &panels, PLAIN);
+        // 16 bits of each number of x are left.
+        let limit = limit + 2e-5 * (depth as f64).sqrt();
+        let what = format!("{rows} × {depth} × {columns}, {panels:?}");
+        assert_close(&found, &reference::product(&x, &wide, depth), limit, &what);
     }
     for level in Level::available() {
         for (matrix, same) in &cases {
@@ -139,6 +147,21 @@ fn products_of_awkward_shapes() {
         [(1, 1, 1), (13, 17, 33), (12, 512, 32), (25, 1056, 70), (193, 96, 31), (5, 513, 6)];
     for (i, (rows, depth, columns)) in shapes.into_iter().enumerate() {
         check_product(rows, depth, columns, i as u64);
+    }
+}
+
+/// Whole numbers have no such values: the scale has to carry them.
+#[test]
+fn products_of_whole_numbers_let_nothing_get_lost_that_is_no_number() {
+    let (q8, scales, _) = quantized(&numbers(40 * 64, 3));
+    let panels = IntegerPanels::new(&q8, &scales, 40, 64);
+    for strange in [f32::NAN, f32::INFINITY] {
+        let mut x = numbers(8 * 64, 4);
+        x[3 * 64 + 50] = strange;
+        let found = multiply_integers(&Dense { values: &x, depth: 64 }, 8, &panels, PLAIN);
+        for (row, values) in found.chunks_exact(40).enumerate() {
+            assert!(values.iter().all(|value| value.is_finite() == (row != 3)), "{strange} {row}");
+        }
     }
 }
 

@@ -55,6 +55,7 @@ def test_at_the_rate_of_the_camera_the_node_is_as_good_as_the_replay(start, tmp_
 
     assert_smooth_odometry(peer, np.loadtxt(offline))
     assert_corrections_in_the_map(peer)
+    assert_honest_covariance(peer)
 
 
 def assert_smooth_odometry(peer, offline):
@@ -81,3 +82,10 @@ def assert_corrections_in_the_map(peer):
     poses = {nanos_of(p.header.stamp): matrix(p.pose.pose.position, p.pose.pose.orientation) for p in peer.poses}
     for correction, t in zip(corrections, peer.transforms('odom', 'base_link')):
         assert np.allclose(correction @ of_transform(t), poses[nanos_of(t.header.stamp)], atol=1e-6)
+
+
+def assert_honest_covariance(peer):
+    """The pose grows no surer with the way from where the map began, and never impossibly sure."""
+    spread_m = [np.sqrt(np.trace(np.array(p.pose.covariance).reshape(6, 6)[:3, :3])) for p in peer.poses]
+    assert min(spread_m) > 0.002 and max(spread_m) < 1.0, (min(spread_m), max(spread_m))
+    assert np.mean(spread_m[-30:]) > np.mean(spread_m[:10]), 'later keyframes stand less firmly'

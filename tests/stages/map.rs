@@ -56,7 +56,7 @@ fn keyframe_with(id: u32, points: &[Vector3<f32>], confidence: f32) -> Keyframe 
 
 fn cloud_of(keyframes: &[Keyframe], config: &MapConfig) -> VoxelCloud {
     let mut cloud = VoxelCloud::new(config);
-    keyframes.iter().for_each(|keyframe| cloud.add(keyframe));
+    keyframes.iter().for_each(|keyframe| cloud.add(keyframe, &keyframe.pointmap));
     cloud
 }
 

@@ -59,7 +59,7 @@ fn disturbed(poses: &Poses, metres: f64, degrees: f64) -> Poses {
 }
 
 fn config(max_iterations: usize, kernel_sigmas: f64) -> PoseGraphConfig {
-    PoseGraphConfig { max_iterations, kernel_sigmas }
+    PoseGraphConfig { max_iterations, kernel_sigmas, ..PoseGraphConfig::default() }
 }
 
 /// The largest miss over all poses, metres.

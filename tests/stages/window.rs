@@ -4,7 +4,7 @@ use nalgebra::Point3;
 use proptest::prelude::*;
 use recon_node::geometry::Se3;
 use recon_node::keyframe::KeyframeId;
-use recon_node::window::{CovisibilityGraph, WindowConfig, overlap_frac, sample_window};
+use recon_node::window::{CovisibilityGraph, Places, WindowConfig, overlap_frac, sample_window};
 
 use crate::support::{Room, frame_of, pose, prepared};
 
@@ -143,4 +143,23 @@ fn a_keyframe_alone_is_a_window() {
     assert_eq!(numbers(&alone(&graph)), [7]);
     assert_eq!((graph.neighbours(KeyframeId(9)).len(), graph.edges().count()), (0, 0));
     assert_eq!(graph.overlap_frac(KeyframeId(7), KeyframeId(9)), 0.0);
+}
+
+proptest! {
+    #[test]
+    fn places_find_what_a_look_at_all_finds(
+        stands in prop::collection::vec((0u32..30, prop::array::uniform3(-9.0f64..9.0)), 0..80),
+        place in prop::array::uniform3(-9.0f64..9.0), reach_m in 0.0f64..6.0,
+    ) {
+        let (mut places, mut all) = (Places::default(), std::collections::BTreeMap::new());
+        for (id, at) in stands {
+            // A number that comes again has moved.
+            places.set(KeyframeId(id), at.into());
+            all.insert(KeyframeId(id), Point3::from(at));
+        }
+        let place = Point3::from(place);
+        let near = all.iter().filter(|(_, at)| (*at - place).norm() <= reach_m);
+        let near: Vec<KeyframeId> = near.map(|(&id, _)| id).collect();
+        prop_assert_eq!(places.within(&place, reach_m), near);
+    }
 }

@@ -47,6 +47,9 @@ pub struct SessionArgs {
     /// Folder for the results [default: results/NAME-OF-THE-RECORDING]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Refine the whole map at the end
+    #[arg(long)]
+    refine: bool,
     /// No progress bar and no table
     #[arg(long)]
     quiet: bool,
@@ -99,6 +102,9 @@ pub fn run(
     let outcome = replay(source, &mut pipeline, &mut [&mut progress], &stop);
     progress.finish();
     let run = outcome?;
+    if args.refine {
+        refine(&mut pipeline, args.quiet)?;
+    }
 
     let results = Results { folder, pipeline, run, reference: info.reference };
     let metrics = results.write(judge_map)?;
@@ -107,6 +113,25 @@ pub fn run(
         writeln!(std::io::stdout(), "{text}")?;
     }
     results.verdict()
+}
+
+/// Refines the map, and says what came of it; a map of too little to refine stays as it is.
+fn refine(pipeline: &mut Pipeline, quiet: bool) -> anyhow::Result<()> {
+    let line = match pipeline.refine() {
+        Ok(done) => format!(
+            "refined {} keyframes by {} pairs: mean cost {:.4} to {:.4}, depth offset {:.1} cm",
+            done.keyframes,
+            done.pairs,
+            done.mean_cost[0],
+            done.mean_cost[1],
+            100.0 * done.depth_offset_m,
+        ),
+        Err(reason) => format!("nothing was refined: {reason}"),
+    };
+    if !quiet {
+        writeln!(std::io::stdout(), "{line}")?;
+    }
+    Ok(())
 }
 
 /// A flag that Ctrl-C and SIGTERM set, so that what was mapped so far is still written.

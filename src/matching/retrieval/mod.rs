@@ -84,9 +84,7 @@ impl RetrievalIndex {
     /// As [`RetrievalIndex::insert`].
     pub fn scores(&self, descriptors: &[f32]) -> Result<Vec<f64>> {
         let query = signature(self.dim, descriptors)?;
-        let cosine = |known: &[f32]| -> f64 {
-            query.iter().zip(known).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-        };
+        let cosine = |known: &[f32]| f64::from(dot(&query, known));
         Ok(self.signatures.par_chunks_exact(query.len()).map(cosine).collect())
     }
 }
@@ -115,6 +113,21 @@ fn signature(dim: usize, descriptors: &[f32]) -> Result<Vec<f32>> {
     let length = signature.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
     signature.iter_mut().for_each(|v| *v /= length);
     Ok(signature)
+}
+
+/// Dot product, summed in sixteen lanes so that it is fast and always the same.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut lanes = [0.0f32; LANES];
+    let (a_rows, b_rows) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = a_rows.remainder().iter().zip(b_rows.remainder());
+    let rest: f32 = rest.map(|(a, b)| a * b).sum();
+    for (a, b) in a_rows.zip(b_rows) {
+        for lane in 0..LANES {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    rest + lanes.iter().sum::<f32>()
 }
 
 /// The keyframes of the largest positive scores, the first of equals first.

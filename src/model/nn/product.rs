@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
 
-use super::cpu::gemm::{self, Finish, Matrix, Panels, Rows};
+use super::cpu::gemm::{self, Finish, IntegerPanels, Matrix, Panels, Rows};
 use super::cpu::simd::Level;
 use super::host::Host;
 
@@ -54,8 +54,41 @@ impl Then<'_> {
 /// Weights of a layer on the CPU, kept in the type of their file and computed with in f32.
 #[derive(Debug, Clone)]
 pub struct Packed {
-    panels: Arc<Panels>,
+    weights: LaidOut,
     bias: Option<Tensor>,
+}
+
+#[derive(Debug, Clone)]
+enum LaidOut {
+    /// For products in f32.
+    Panels(Arc<Panels>),
+    /// For products of whole numbers.
+    Integers(Arc<IntegerPanels>),
+}
+
+impl LaidOut {
+    fn new(matrix: Matrix<'_>, outputs: usize, depth: usize) -> Self {
+        match matrix {
+            Matrix::Q8 { numbers, scales } if IntegerPanels::are_fast() => {
+                Self::Integers(Arc::new(IntegerPanels::new(numbers, scales, outputs, depth)))
+            }
+            _ => Self::Panels(Arc::new(Panels::new(matrix, outputs, depth, Level::best()))),
+        }
+    }
+
+    fn outputs(&self) -> usize {
+        match self {
+            Self::Panels(panels) => panels.outputs(),
+            Self::Integers(panels) => panels.outputs(),
+        }
+    }
+
+    fn depth(&self) -> usize {
+        match self {
+            Self::Panels(panels) => panels.depth(),
+            Self::Integers(panels) => panels.depth(),
+        }
+    }
 }
 
 impl Packed {
@@ -86,21 +119,20 @@ impl Packed {
         if bias.as_ref().is_some_and(|bias| bias.dims() != [outputs]) {
             bail!("a bias does not fit {outputs} outputs");
         }
-        let panels = Arc::new(Panels::new(matrix, outputs, depth, Level::best()));
-        Ok(Self { panels, bias })
+        Ok(Self { weights: LaidOut::new(matrix, outputs, depth), bias })
     }
 
     /// Returns how many numbers a row of the result has.
     pub fn outputs(&self) -> usize {
-        self.panels.outputs()
+        self.weights.outputs()
     }
 
     /// Returns the product of the rows of `left` with the weights, the bias and `then`, as a tensor
     /// of `shape`.
     pub fn forward(&self, left: &impl Rows, shape: Vec<usize>, then: Then<'_>) -> Result<Tensor> {
         let rows: usize = shape.iter().rev().skip(1).product();
-        if left.depth() != self.panels.depth() || shape.last() != Some(&self.outputs()) {
-            bail!("rows of {} numbers do not fit weights of {:?}", left.depth(), self.panels);
+        if left.depth() != self.weights.depth() || shape.last() != Some(&self.outputs()) {
+            bail!("rows of {} numbers do not fit weights of {:?}", left.depth(), self.weights);
         }
         let bias = self.bias.as_ref().map(Host::new);
         let bias = bias.as_ref().map(Host::values).transpose()?;
@@ -130,7 +162,11 @@ impl Packed {
         bias: Option<&[f32]>,
         then: gemm::Then<'_>,
     ) -> Vec<f32> {
-        gemm::multiply(left, rows, &self.panels, Finish { bias, then })
+        let finish = Finish { bias, then };
+        match &self.weights {
+            LaidOut::Panels(panels) => gemm::multiply(left, rows, panels, finish),
+            LaidOut::Integers(panels) => gemm::multiply_integers(left, rows, panels, finish),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod finish;
+mod integers;
 mod pack;
 mod panels;
 mod tile;
@@ -19,6 +20,7 @@ use super::scratch;
 use super::simd::{Kernel, MAX_LANES, Simd, dispatch_at};
 
 pub use finish::{Finish, Then, in_place, load_at};
+pub use integers::{IntegerPanels, multiply_integers};
 pub use pack::{Dense, Rows, pack};
 pub use panels::{Matrix, Panels, Q8_BLOCK};
 pub use tile::{Operands, tile_into};
