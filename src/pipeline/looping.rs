@@ -7,8 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nalgebra::{Matrix6, Vector6};
-
 use super::recognizing::contradicts;
 use super::{Pipeline, PreparedFrame};
 use crate::constraint::Constraint;
@@ -67,17 +65,20 @@ pub(super) fn loop_constraint(view: KeyframeId, sighting: &Sighting) -> Constrai
 }
 
 /// Returns a constraint that is no surer than tracking can be: the residuals of neighbouring
-/// pixels err together, and a camera that is not quite calibrated drifts with the way.
+/// pixels err together, and a camera that is not quite calibrated drifts with the way. Its
+/// covariance is scaled as a whole, since what it says of directions is right.
 pub(super) fn sober(constraint: &Constraint) -> Constraint {
+    let Some(factor) = constraint.information.cholesky() else { return *constraint };
+    let covariance = factor.inverse();
+    // Mean variance of the rotation and of the position, in the sense of the volume.
+    let variance =
+        |first: usize| covariance.fixed_view::<3, 3>(first, first).determinant().max(1e-60).cbrt();
     let mut way = Travel::default();
     way.add(&constraint.target_from_source);
-    let sigma_rad = DRIFT_RAD + DRIFT_FRAC * way.radians;
-    let sigma_m = DRIFT_M + DRIFT_FRAC * way.metres;
-    let [r, m] = [sigma_rad * sigma_rad, sigma_m * sigma_m];
-    let drift = Matrix6::from_diagonal(&Vector6::new(r, r, r, m, m, m));
-    let sober = constraint.information.cholesky().map(|factor| factor.inverse() + drift);
-    let information = sober.and_then(|covariance| covariance.cholesky()).map(|f| f.inverse());
-    Constraint { information: information.unwrap_or(constraint.information), ..*constraint }
+    let least_rad = DRIFT_RAD + DRIFT_FRAC * way.radians;
+    let least_m = DRIFT_M + DRIFT_FRAC * way.metres;
+    let growth = (least_rad * least_rad / variance(0)).max(least_m * least_m / variance(3));
+    Constraint { information: constraint.information / growth.max(1.0), ..*constraint }
 }
 
 /// Standard deviation of what alignment gets wrong: a part that is always there, …
