@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::recognizing::contradicts;
 use super::{Pipeline, PreparedFrame};
 use crate::constraint::Constraint;
 use crate::geometry::{Se3, se3};
@@ -56,12 +55,12 @@ const MAX_WITNESSES: usize = 3;
 
 /// Returns what a sighting says as an edge of the pose graph.
 pub(super) fn loop_constraint(view: KeyframeId, sighting: &Sighting) -> Constraint {
-    Constraint {
+    sober(&Constraint {
         target: sighting.keyframe,
         source: view,
         target_from_source: sighting.pose.target_from_source,
         information: sighting.pose.information,
-    }
+    })
 }
 
 /// Returns a constraint that is no surer than tracking can be: the residuals of neighbouring
@@ -95,20 +94,19 @@ impl Pipeline {
             return false;
         }
         let sightings = self.seen_before(newest);
-        let trusted = self.trusted(newest, frame, &sightings);
-        let Some(best) = trusted.iter().max_by_key(|s| s.pose.inliers.len()).cloned() else {
+        let constraints = self.trusted(newest, frame, &sightings);
+        let Some(older) = constraints.first().map(|c| c.source) else {
             self.unconfirmed = sightings.first().map(|s| (newest, s.clone()));
             return false;
         };
         self.unconfirmed = None;
-        self.tie(newest, &trusted);
-        let settled = self.settle(&[newest, best.keyframe]);
-        let is_believed = |s: &Sighting| !settled.contains(&(s.keyframe, newest));
-        if !trusted.iter().any(is_believed) {
+        self.tie(&constraints);
+        let refused = self.settle(&[newest, older]);
+        if constraints.iter().all(|c| refused.contains(&(c.target, c.source))) {
             return false;
         }
         self.see_anew(newest);
-        self.align_around(newest, Some(best.keyframe));
+        self.align_around(newest, Some(older));
         true
     }
 
@@ -182,24 +180,42 @@ impl Pipeline {
         None
     }
 
-    /// The sightings that several keyframes agree on and that the images do not speak against.
+    /// What ties the newest keyframe to those that agree on where they saw it: as the tracker
+    /// finds it from there, with all evidence good. A pose by keypoints alone is too coarse to bend
+    /// a map by; the next keyframes will have come nearer.
     fn trusted(
         &self,
         newest: KeyframeId,
         frame: &PreparedFrame,
         sightings: &[Sighting],
-    ) -> Vec<Sighting> {
+    ) -> Vec<Constraint> {
         let Some(recognizer) = &self.recognizer else { return Vec::new() };
-        let agreeing = match recognizer.consensus(sightings) {
+        let mut agreeing = match recognizer.consensus(sightings) {
             Some(agreeing) => agreeing,
             None => self.confirmed_by_the_last(newest, sightings),
         };
-        let contradicted = |s: &Sighting| {
-            let keyframe = self.map.get(s.keyframe);
-            keyframe.is_some_and(|k| contradicts(&self.tracked_from(k, frame, s)))
+        agreeing.sort_by_key(|s| std::cmp::Reverse(s.pose.inliers.len()));
+        agreeing.iter().filter_map(|s| self.tracked_loop(newest, frame, s)).collect()
+    }
+
+    fn tracked_loop(
+        &self,
+        newest: KeyframeId,
+        frame: &PreparedFrame,
+        sighting: &Sighting,
+    ) -> Option<Constraint> {
+        let keyframe = self.map.get(sighting.keyframe)?;
+        let tracked = self.tracked_from(keyframe, frame, sighting);
+        let target_from_source = tracked.view.target_from_reference;
+        let as_tracked = Sighting {
+            world_from_view: keyframe.world_from_camera * target_from_source.inverse(),
+            ..sighting.clone()
         };
-        let against = agreeing.iter().filter(|s| contradicted(s)).count();
-        if 2 * against > agreeing.len() { Vec::new() } else { agreeing }
+        let agrees = self.recognizer.as_ref().is_some_and(|r| r.agree(&as_tracked, sighting));
+        let information = tracked.covariance.cholesky()?.inverse();
+        let constraint =
+            Constraint { target: newest, source: keyframe.id, target_from_source, information };
+        (agrees && self.config.relocalization.accepts(&tracked)).then(|| sober(&constraint))
     }
 
     /// One sighting is enough where the keyframe before had one that called for the same

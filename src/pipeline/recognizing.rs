@@ -15,7 +15,7 @@ use crate::raster::Raster;
 use crate::recognition::{Query, Sighting, ViewFeatures};
 use crate::reference::Reference;
 use crate::relocalization::Relocalized;
-use crate::tracking::{LostReason, Tracked, Verdict};
+use crate::tracking::{LostReason, Tracked};
 
 /// What keyframes that recognised each other share at least, for windows to bring them together.
 const RECOGNIZED_OVERLAP_FRAC: f64 = 0.3;
@@ -110,7 +110,9 @@ impl Pipeline {
             }
             added => added?,
         };
-        self.tie(id, sightings);
+        let constraints: Vec<Constraint> =
+            sightings.iter().map(|s| loop_constraint(id, s)).collect();
+        self.tie(&constraints);
         self.align_around(id, Some(best.keyframe));
         self.motion = None;
         self.set_anchor(id);
@@ -124,14 +126,13 @@ impl Pipeline {
         Ok(update)
     }
 
-    /// Ties a keyframe to those that recognised it.
-    pub(super) fn tie(&mut self, id: KeyframeId, sightings: &[Sighting]) {
-        let constraints: Vec<Constraint> =
-            sightings.iter().map(|s| loop_constraint(id, s)).collect();
-        self.pose_graph.update_loops(&constraints);
-        for other in sightings.iter().map(|s| s.keyframe) {
-            let shared = self.covisibility.overlap_frac(id, other).max(RECOGNIZED_OVERLAP_FRAC);
-            self.covisibility.connect(id, other, shared);
+    /// Ties keyframes together that recognised each other.
+    pub(super) fn tie(&mut self, constraints: &[Constraint]) {
+        self.pose_graph.update_loops(constraints);
+        for constraint in constraints {
+            let (a, b) = (constraint.target, constraint.source);
+            let shared = self.covisibility.overlap_frac(a, b).max(RECOGNIZED_OVERLAP_FRAC);
+            self.covisibility.connect(a, b, shared);
         }
     }
 
@@ -142,14 +143,6 @@ impl Pipeline {
         let nearest = neighbours.into_iter().take(self.config.window.max_keyframes);
         std::iter::once(anchor.keyframe).chain(nearest.map(|(id, _)| id)).collect()
     }
-}
-
-/// Whether the evidence for a tracked pose speaks against it, and is not just little.
-pub(super) fn contradicts(tracked: &Tracked) -> bool {
-    !matches!(
-        tracked.verdict,
-        Verdict::Tracked | Verdict::Lost(LostReason::LowOverlap | LostReason::Degenerate)
-    )
 }
 
 fn identity() -> RelativeView {
