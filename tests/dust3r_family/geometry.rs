@@ -1,5 +1,6 @@
 //! Canonical views, trees, retrieval, global alignment and poses against recorded ones.
 
+use candle_core::Tensor;
 use nalgebra::{DMatrix, Matrix3, Matrix4, Point3, Rotation3, UnitQuaternion, Vector3};
 use recon_node::alignment::global::{
     GlobalConfig, GlobalView, PairwiseMaps, align_global, global_loss,
@@ -63,12 +64,11 @@ fn trees_are_the_reference() {
 #[test]
 fn retrieval_is_the_reference_from_tokens_to_pairs() {
     let fixture = Fixture::open(&data("retrieval.safetensors"));
-    let mut tensors = std::collections::HashMap::new();
-    for (name, tensor) in &fixture.0 {
-        if let Some(name) = name.strip_prefix("w.") {
-            tensors.insert(name.to_owned(), tensor.clone());
-        }
-    }
+    let weight = |(name, tensor): (&String, &Tensor)| {
+        Some((name.strip_prefix("w.")?.to_owned(), tensor.clone()))
+    };
+    let mut tensors: std::collections::HashMap<String, Tensor> =
+        fixture.0.iter().filter_map(weight).collect();
     tensors.insert("centroids".to_owned(), fixture.0["in.centroids"].clone());
     let model = RetrievalModel::new(&tensors).unwrap();
     let tokens: Vec<f32> = fixture.numbers("in.tokens").into_iter().map(|v| v as f32).collect();
