@@ -105,7 +105,8 @@ fn what_moves_is_no_part_of_the_static_truth() {
     let simulator = Simulator::new(small(World::MovingBox)).unwrap();
     let twin = Simulator::new(small(World::Room)).unwrap();
     let middle = Point3::new(-0.4, 1.85, 0.8);
-    assert_eq!(simulator.distance_to_surface_m(&middle), twin.distance_to_surface_m(&middle));
+    let [with_box, without] = [&simulator, &twin].map(|s| s.distance_to_surface_m(&middle));
+    assert!((with_box - without).abs() < 1e-12, "{with_box} m, {without} m");
     assert!(simulator.distance_to_moving_m(&middle, 0) < 1e-9);
     // A quarter of its seven seconds later it is at the end of its way.
     let moved = Point3::new(1.1, 1.85, 0.8);

@@ -25,9 +25,9 @@ pub fn write(path: &Path, poses: &BTreeMap<KeyframeId, Se3>, edges: &[Constraint
     for edge in edges {
         let from_target = numbers(&edge.target_from_source.inverse());
         write!(text, "EDGE_SE3:QUAT {} {} {from_target}", edge.source, edge.target)?;
-        for row in 0..6 {
-            for column in row..6 {
-                write!(text, " {}", edge.information[(IN_FILE[row], IN_FILE[column])])?;
+        for (index, &row) in IN_FILE.iter().enumerate() {
+            for &column in &IN_FILE[index..] {
+                write!(text, " {}", edge.information[(row, column)])?;
             }
         }
         writeln!(text)?;

@@ -117,7 +117,7 @@ fn manhattan(count: usize, random: &mut SmallRng) -> Vec<Se3> {
             all.push(pose);
         } else {
             // At the edge of the city it turns on the spot until there is a way on.
-            pose = pose * UnitQuaternion::from_scaled_axis(axis * FRAC_PI_2);
+            pose *= UnitQuaternion::from_scaled_axis(axis * FRAC_PI_2);
         }
     }
     all

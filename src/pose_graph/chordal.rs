@@ -20,7 +20,14 @@ pub(super) fn chordal_poses<G: LieGroup<D>, const D: usize>(
     let mut poses: Vec<Sim3> = problem.poses.iter().map(LieGroup::to_similarity).collect();
     rotate(problem, &mut system, &mut poses)?;
     scale_and_place(problem, &mut system, &mut poses)?;
-    Some(poses.iter().map(G::from_similarity).collect())
+    // What no edge ties keeps every bit.
+    let mut found = problem.poses.clone();
+    for end in problem.edges.iter().flat_map(|edge| [edge.target, edge.source]) {
+        if problem.unknown[end].is_some() {
+            found[end] = G::from_similarity(&poses[end]);
+        }
+    }
+    Some(found)
 }
 
 /// The weight of an edge for three of its numbers, from `first` on.

@@ -215,9 +215,11 @@ impl<G: LieGroup<D>, const D: usize> Problem<G, D> {
 
     /// Returns the poses after a step of the unknowns.
     pub fn stepped(&self, step: &[SVector<f64, D>]) -> Vec<G> {
-        let moved = |(pose, unknown): (&G, &Option<usize>)| match unknown {
-            Some(unknown) => pose.compose(&G::exp(&step[*unknown])),
-            None => *pose,
+        // What does not move keeps every bit.
+        let moves = |step: &&SVector<f64, D>| step.iter().any(|v| v.abs() > 0.0);
+        let moved = |(pose, unknown): (&G, &Option<usize>)| {
+            let step = unknown.map(|unknown| &step[unknown]).filter(moves);
+            step.map_or(*pose, |step| pose.compose(&G::exp(step)))
         };
         self.poses.iter().zip(&self.unknown).map(moved).collect()
     }

@@ -32,7 +32,9 @@ fn other_scenes_can_be_shown() {
         let metrics = folder.metrics(scene);
         assert!(metrics["trajectory"]["ate_se3"].as_f64().unwrap() < 0.015, "{metrics}");
     }
-    let message = Recorded::nothing().failure(&["demo", "--scene", "castle"], 2);
+    let refused = Recorded::nothing().recon(&["demo", "--scene", "castle"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&refused.stderr);
     assert_tells(&message, &["castle", "room", "moving-box", "corridor", "building"]);
 }
 

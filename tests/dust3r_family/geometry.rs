@@ -1,5 +1,6 @@
 //! Canonical views, trees, retrieval, global alignment and poses against recorded ones.
 
+use candle_core::Tensor;
 use nalgebra::{DMatrix, Matrix3, Matrix4, Point3, Rotation3, UnitQuaternion, Vector3};
 use recon_node::alignment::global::{
     GlobalConfig, GlobalView, PairwiseMaps, align_global, global_loss,
@@ -63,12 +64,11 @@ fn trees_are_the_reference() {
 #[test]
 fn retrieval_is_the_reference_from_tokens_to_pairs() {
     let fixture = Fixture::open(&data("retrieval.safetensors"));
-    let mut tensors = std::collections::HashMap::new();
-    for (name, tensor) in &fixture.0 {
-        if let Some(name) = name.strip_prefix("w.") {
-            tensors.insert(name.to_owned(), tensor.clone());
-        }
-    }
+    let weight = |(name, tensor): (&String, &Tensor)| {
+        Some((name.strip_prefix("w.")?.to_owned(), tensor.clone()))
+    };
+    let mut tensors: std::collections::HashMap<String, Tensor> =
+        fixture.0.iter().filter_map(weight).collect();
     tensors.insert("centroids".to_owned(), fixture.0["in.centroids"].clone());
     let model = RetrievalModel::new(&tensors).unwrap();
     let tokens: Vec<f32> = fixture.numbers("in.tokens").into_iter().map(|v| v as f32).collect();
@@ -174,16 +174,23 @@ pub fn trajectory_error(found: &[Se3], truth: &[Matrix4<f64>]) -> f64 {
     align_similarity(&ours, &theirs, None).unwrap().rmse_m
 }
 
-pub fn worst_rotation_deg(found: &[Se3], truth: &[Matrix4<f64>]) -> f64 {
+fn rotations_deg(found: &[Se3], truth: &[Matrix4<f64>]) -> Vec<f64> {
     let truth: Vec<_> = truth.iter().map(|m| similarity(m).rotation).collect();
-    let mut worst = 0.0_f64;
-    for i in 0..found.len() {
-        for j in 0..i {
-            let ours = found[i].rotation.inverse() * found[j].rotation;
-            worst = worst.max(ours.angle_to(&(truth[i].inverse() * truth[j])).to_degrees());
-        }
-    }
-    worst
+    let between = |i: usize, j: usize| {
+        let ours = found[i].rotation.inverse() * found[j].rotation;
+        ours.angle_to(&(truth[i].inverse() * truth[j])).to_degrees()
+    };
+    (0..found.len()).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| between(i, j)).collect()
+}
+
+fn worst_rotation_deg(found: &[Se3], truth: &[Matrix4<f64>]) -> f64 {
+    rotations_deg(found, truth).into_iter().fold(0.0, f64::max)
+}
+
+/// The mean over all pairs of the error of their relative rotation.
+pub fn mean_rotation_deg(found: &[Se3], truth: &[Matrix4<f64>]) -> f64 {
+    let all = rotations_deg(found, truth);
+    all.iter().sum::<f64>() / all.len() as f64
 }
 
 #[test]

@@ -10,7 +10,7 @@ use recon_node::model::dust3r::reconstruct::{
 };
 
 use crate::fixture::Fixture;
-use crate::geometry::{matrices, trajectory_error, worst_rotation_deg};
+use crate::geometry::{matrices, mean_rotation_deg, trajectory_error};
 use crate::support::data;
 
 fn own(fixture: &Fixture, points: &str, confidence: &str) -> OwnMaps {
@@ -45,29 +45,27 @@ fn matched_pairs(fixture: &Fixture) -> Vec<([usize; 2], PairGeometry)> {
 fn errors(scene: &Reconstruction, fixture: &Fixture) -> (f64, f64) {
     let poses: Vec<Se3> = scene.views.iter().map(|view| view.world_from_camera).collect();
     let truth = matrices(&fixture.numbers("gt.cam2w"));
-    (trajectory_error(&poses, &truth), worst_rotation_deg(&poses, &truth))
+    (trajectory_error(&poses, &truth), mean_rotation_deg(&poses, &truth))
 }
 
 #[test]
 fn a_scene_of_matched_pairs_is_no_worse_than_the_reference() {
     let fixture = Fixture::open(&data("scene.safetensors"));
     let pairs = matched_pairs(&fixture);
-    let scene = |lens| {
-        let alignment =
-            SparseConfig { focal_length: lens, principal_point: lens, ..SparseConfig::default() };
+    let scene = |principal_point| {
+        let alignment = SparseConfig { principal_point, ..SparseConfig::default() };
         let options = SparseOptions { alignment, ..SparseOptions::default() };
         reconstruct_sparse(&[(96, 64); 6], pairs.iter().cloned().map(Ok), &options).unwrap()
     };
-    // The reference: free lenses 0.0162 and 1.20 degrees, shared ones 0.0035 and 0.68.
-    for (lens, limits) in
-        [(LensFreedom::Free, (0.0162, 1.20)), (LensFreedom::Shared, (0.0035, 0.68))]
-    {
-        let scene = scene(lens);
-        let (position, rotation) = errors(&scene, &fixture);
-        println!("{lens:?}: ATE {position:.5}, rotation {rotation:.3} deg, {:?}", scene.loss);
-        assert!(position <= 1.1 * limits.0 && rotation <= 1.1 * limits.1, "{lens:?}");
-    }
+    // Fixed principal points: the reference has 0.00914 and a mean of 0.205 degrees.
+    let fixed = scene(LensFreedom::Fixed);
+    let (position, rotation) = errors(&fixed, &fixture);
+    println!("fixed: ATE {position:.5}, rotation {rotation:.3} deg, {:?}", fixed.loss);
+    assert!(position <= 1.1 * 0.00914 && rotation <= 1.1 * 0.205, "{position} {rotation}");
+    // Free ones fit noise in views as small as these, the better the more the loss falls: only the
+    // loss can be compared. The reference ends at 0.35497.
     let scene = scene(LensFreedom::Free);
+    assert!(scene.loss.unwrap()[1] <= 0.35497, "{:?}", scene.loss);
     assert!(scene.is_metric && scene.tracks.len() > 300, "{}", scene.tracks.len());
     assert!(scene.tracks.iter().all(|track| track.observations.len() >= 2));
     // Points are where the cameras see them.
@@ -118,7 +116,7 @@ fn a_scene_of_whole_pointmaps_is_no_worse_than_the_reference() {
     let pairs: Vec<_> = pairs.collect();
     let scene = reconstruct_global(&[(48, 32); 4], &pairs, &GlobalConfig::default()).unwrap();
     let (position, rotation) = errors(&scene, &fixture);
-    assert!(position <= 0.0080 * 1.1 && rotation <= 0.80 * 1.1, "{position} {rotation}");
+    assert!(position <= 0.0080 * 1.1 && rotation <= 0.55 * 1.1, "{position} {rotation}");
     assert!(!scene.is_metric && scene.tracks.is_empty());
     let tracks = dense_tracks(&scene.views, 1000, 1.5);
     let seen_twice = tracks.iter().filter(|track| track.observations.len() > 1).count();

@@ -73,12 +73,14 @@ fn weights_of_half_precision_are_computed_with_in_single() -> Result<()> {
 #[test]
 fn quantised_weights_stand_for_what_candle_says() -> Result<()> {
     let (weight, bias, x) = (tensor(&[40, 96], 1), tensor(&[40], 2), tensor(&[5, 96], 3));
-    for kind in [GgmlDType::Q8_0, GgmlDType::Q4_0] {
+    // With q8_0 the products may be of whole numbers, to which x is rounded with 16 bits: 1.5e-5 of the
+    // largest of 32, at most, in each of 96 products.
+    for (kind, limit) in [(GgmlDType::Q8_0, 4e-4), (GgmlDType::Q4_0, 1e-5)] {
         let quantized = Arc::new(QTensor::quantize(&weight, kind)?);
         let wide = quantized.dequantize(&Device::Cpu)?;
         let layer = Linear::quantized(&quantized, Some(bias.clone()))?;
         let expected = x.matmul(&wide.t()?)?.broadcast_add(&bias)?;
-        assert_near(&layer.forward(&x)?, &expected, 1e-5);
+        assert_near(&layer.forward(&x)?, &expected, limit);
     }
     Ok(())
 }

@@ -43,7 +43,7 @@ impl ImageIds {
             }
             Self::Seeded(_) => Vec::new(),
         };
-        if ids.len() == views && ids.iter().all(|id| *id < MAX_VIEWS) {
+        if views > 0 && ids.len() == views && ids.iter().all(|id| *id < MAX_VIEWS) {
             return Ok(ids);
         }
         Err(Error::ShapeMismatch {
