@@ -72,7 +72,7 @@ impl<'a> DescriptorMap<'a> {
     }
 }
 
-/// A descriptor map laid out for search: the components of [`LANES`] neighbours side by side.
+/// A descriptor map laid out for search: the components of `LANES` neighbours side by side.
 #[derive(Debug)]
 pub struct DescriptorIndex {
     dim: usize,
