@@ -20,13 +20,10 @@ import argparse
 import os
 import statistics
 import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-ENVIRONMENT = REPOSITORY / "target" / "compare-pytorch"
+from by_turns import REPOSITORY, Ours, built, check_outputs, with_torch
 
 
 def arguments():
@@ -56,23 +53,6 @@ def arguments():
     return parser.parse_args()
 
 
-def with_torch():
-    """Goes on in a Python that has torch."""
-    try:
-        import safetensors.torch  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError:
-        python = ENVIRONMENT / "bin" / "python"
-        if Path(sys.prefix) == ENVIRONMENT:
-            sys.exit(f"{ENVIRONMENT} has no torch: remove the folder and try again")
-        if not (ENVIRONMENT / "ready").exists():
-            subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
-            packages = ["torch", "numpy", "safetensors"]
-            subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
-            (ENVIRONMENT / "ready").touch()
-        os.execv(python, [str(python), *sys.argv])
-
-
 def limit_torch(args):
     """Keeps PyTorch, and the libraries below it, from better instructions; before it is loaded."""
     if args.simd == "avx2":
@@ -81,45 +61,11 @@ def limit_torch(args):
         os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
 
 
-def built():
-    command = ["cargo", "build", "--release", "--example", "bench_forward"]
-    subprocess.run(command, cwd=REPOSITORY, check=True)
-    return REPOSITORY / "target" / "release" / "examples" / "bench_forward"
-
-
-class Ours:
-    """The example, waiting for commands."""
-
-    def __init__(self, args, width, height, views):
-        size = ["--width", str(width), "--height", str(height), "--views", str(views)]
-        simd = ["--simd", args.simd] if args.simd else []
-        self.process = subprocess.Popen(
-            [args.program, "--weights", args.weights, "--serve", *size, *simd],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=dict(os.environ, RAYON_NUM_THREADS=str(args.threads)),
-        )
-        self.expect("ready")
-
-    def expect(self, start=""):
-        line = self.process.stdout.readline()
-        if not line.startswith(start) or not line:
-            sys.exit(f"bench_forward said '{line.strip()}'")
-        return line.split()
-
-    def ask(self, command):
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        return self.expect()
-
-    def processor_seconds(self):
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+def ours(args, width, height, views):
+    size = ["--width", str(width), "--height", str(height), "--views", str(views)]
+    simd = ["--simd", args.simd] if args.simd else []
+    options = ["--weights", args.weights, "--serve", *size, *simd]
+    return Ours(args.program, options, args.threads)
 
 
 class Network:
@@ -299,33 +245,20 @@ def images(torch, width, height, views):
 
 
 def check(args, torch, network):
-    """Both sides are the same network."""
-    from safetensors.torch import load_file
-
     width, height, views = 70, 56, 2
-    ours = Ours(args, width, height, views)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "outputs.safetensors"
-        ours.ask(f"save {file}")
-        found = load_file(file)
-    ours.close()
     expected, _ = network.forward(images(torch, width, height, views))
-    for name, values in expected.items():
-        difference = (found[name] - values).abs().max() / values.abs().max()
-        print(f"check: {name} {tuple(values.shape)} differs by {difference:.1e} of its magnitude")
-        if not difference < 1e-3:
-            sys.exit("the two sides do not compute the same")
+    check_outputs(ours(args, width, height, views), expected)
 
 
 def timed(args, torch, network):
     batch = images(torch, args.width, args.height, args.views)
-    ours = Ours(args, args.width, args.height, args.views)
+    program = ours(args, args.width, args.height, args.views)
     rows = []
     for i in range(args.rounds + 1):
         time.sleep(0.5)
-        processor = ours.processor_seconds()
-        encoder, rest, peak = map(float, ours.ask("run"))
-        processor = ours.processor_seconds() - processor
+        processor = program.processor_seconds()
+        encoder, rest, peak = map(float, program.ask("run"))
+        processor = program.processor_seconds() - processor
         time.sleep(0.5)
         start, start_processor = time.perf_counter(), time.process_time()
         _, middle = network.forward(batch)
@@ -339,7 +272,7 @@ def timed(args, torch, network):
                 f"PyTorch {theirs[0] + theirs[1]:.3f} s (encoder {theirs[0]:.3f})",
                 flush=True,
             )
-    ours.close()
+    program.close()
     return rows, peak
 
 
@@ -350,7 +283,7 @@ def main():
     import torch
     from safetensors.torch import load_file
 
-    args.program = args.program or built()
+    args.program = args.program or built("bench_forward")
     args.weights = args.weights or REPOSITORY / "target" / f"compare-pytorch-{args.arch}"
     make = [args.program, "--weights", args.weights, "--arch", args.arch, "--only-weights"]
     subprocess.run(make, check=True)

@@ -17,15 +17,10 @@ PyTorch comes from this Python if it has it, else from an environment that is ma
 
 import argparse
 import math
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-ENVIRONMENT = REPOSITORY / "target" / "compare-pytorch"
+from by_turns import REPOSITORY, Ours, built, check_outputs, with_torch
 
 
 def arguments():
@@ -41,29 +36,6 @@ def arguments():
     parser.add_argument("--tiny", action="store_true", help="a small network, to try the script")
     parser.add_argument("--program", type=Path, help="the example bench_pair")
     return parser.parse_args()
-
-
-def with_torch():
-    """Goes on in a Python that has torch."""
-    try:
-        import safetensors.torch  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError:
-        python = ENVIRONMENT / "bin" / "python"
-        if Path(sys.prefix) == ENVIRONMENT:
-            sys.exit(f"{ENVIRONMENT} has no torch: remove the folder and try again")
-        if not (ENVIRONMENT / "ready").exists():
-            subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
-            packages = ["torch", "numpy", "safetensors"]
-            subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
-            (ENVIRONMENT / "ready").touch()
-        os.execv(python, [str(python), *sys.argv])
-
-
-def built():
-    command = ["cargo", "build", "--release", "--example", "bench_pair"]
-    subprocess.run(command, cwd=REPOSITORY, check=True)
-    return REPOSITORY / "target" / "release" / "examples" / "bench_pair"
 
 
 class Sizes:
@@ -155,38 +127,9 @@ def random_weights(torch, s):
     return weights
 
 
-class Ours:
-    """The example, waiting for commands."""
-
-    def __init__(self, args, weights, width, height):
-        size = ["--width", str(width), "--height", str(height)]
-        self.process = subprocess.Popen(
-            [args.program, "--weights", weights, *size],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=dict(os.environ, RAYON_NUM_THREADS=str(args.threads)),
-        )
-        self.expect("ready")
-
-    def expect(self, start=""):
-        line = self.process.stdout.readline()
-        if not line.startswith(start) or not line:
-            sys.exit(f"bench_pair said '{line.strip()}'")
-        return line.split()
-
-    def ask(self, command):
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        return self.expect()
-
-    def processor_seconds(self):
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+def ours(args, weights, width, height):
+    size = ["--width", str(width), "--height", str(height)]
+    return Ours(args.program, ["--weights", weights, *size], args.threads)
 
 
 class Network:
@@ -363,32 +306,19 @@ def images(torch, width, height):
 
 
 def check(args, torch, network, weights):
-    """Both sides are the same network."""
-    from safetensors.torch import load_file
-
-    ours = Ours(args, weights, 80, 48)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "outputs.safetensors"
-        ours.ask(f"save {file}")
-        found = load_file(file)
-    ours.close()
     expected, _ = network.forward(images(torch, 80, 48))
-    for name, values in sorted(expected.items()):
-        difference = (found[name] - values).abs().max() / values.abs().max()
-        print(f"check: {name} {tuple(values.shape)} differs by {difference:.1e} of its magnitude")
-        if not difference < 1e-3:
-            sys.exit("the two sides do not compute the same")
+    check_outputs(ours(args, weights, 80, 48), expected)
 
 
 def timed(args, torch, network, weights):
     batch = images(torch, args.width, args.height)
-    ours = Ours(args, weights, args.width, args.height)
+    program = ours(args, weights, args.width, args.height)
     rows = []
     for i in range(args.rounds):
         time.sleep(0.5)
-        processor = ours.processor_seconds()
-        encoder, rest, peak = map(float, ours.ask("run"))
-        processor = ours.processor_seconds() - processor
+        processor = program.processor_seconds()
+        encoder, rest, peak = map(float, program.ask("run"))
+        processor = program.processor_seconds() - processor
         time.sleep(0.5)
         start, start_processor = time.perf_counter(), time.process_time()
         _, encoded = network.forward(batch)
@@ -400,7 +330,7 @@ def timed(args, torch, network, weights):
             f"PyTorch {encoded - start:.2f} + {end - encoded:.2f} = {end - start:.2f} s",
             flush=True,
         )
-    ours.close()
+    program.close()
     best = [min(column) for column in zip(*rows)]
     print(f"{args.model} {args.width}x{args.height}, {args.threads} threads")
     print(f"our peak memory {peak / 1e9:.2f} GB")
@@ -415,7 +345,7 @@ def main():
     from safetensors.torch import save_file
 
     torch.set_num_threads(args.threads)
-    args.program = args.program or built()
+    args.program = args.program or built("bench_pair")
     sizes = Sizes(args.model, args.tiny)
     folder = REPOSITORY / "target" / f"compare-pytorch-{args.model}{'-tiny' if args.tiny else ''}"
     file = folder / "model.safetensors"

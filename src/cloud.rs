@@ -2,6 +2,8 @@
 
 use nalgebra::Point3;
 
+use crate::error::{Error, Result};
+
 /// Points of one frame of reference with their colours, in a stable order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PointCloud {
@@ -20,5 +22,20 @@ impl PointCloud {
     /// Returns whether there is no point.
     pub fn is_empty(&self) -> bool {
         self.points.is_empty()
+    }
+
+    /// Returns once it is known that all points have a colour, or none has.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] where some have one and some have not.
+    pub fn check_colors(&self) -> Result<()> {
+        if self.colors.is_empty() || self.colors.len() == self.points.len() {
+            return Ok(());
+        }
+        Err(Error::ShapeMismatch {
+            what: "colours of a point cloud",
+            expected: self.points.len().to_string(),
+            found: self.colors.len().to_string(),
+        })
     }
 }

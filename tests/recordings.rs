@@ -7,7 +7,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 #![expect(clippy::print_stderr, reason = "figures are for people, and so is what is skipped")]
 
-use std::path::{Path, PathBuf};
+mod shared;
+
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use recon_node::cloud::PointCloud;
@@ -28,6 +30,8 @@ use recon_node::simulator::{Simulator, SimulatorConfig};
 use recon_node::source::FrameSource;
 use recon_node::stamp::Stamp;
 use recon_node::trajectory::Trajectory;
+
+use shared::recording;
 
 /// What a recording must reach against one of its references.
 struct Bar {
@@ -105,18 +109,6 @@ fn judge(title: &str, figures: &[Figure]) {
     assert!(figures.iter().all(|f| f.keeps), "a bar is missed:\n{text}");
 }
 
-/// Returns the folder of a recording, or says that it is missing.
-fn recording(name: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let shared = std::env::var_os("RECON_SHARED").map_or(beside, PathBuf::from);
-    let folder = shared.join("data").join(name);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: the bars of {name}, since {} is missing", folder.display());
-    None
-}
-
 /// What a run has left.
 struct Run {
     report: RunReport,
@@ -186,7 +178,7 @@ fn figures(run: &Run, folder: &Path, bar: &Bar) -> Vec<Figure> {
 
 /// Replays a recording once and holds it against all its bars.
 fn keeps_its_bars(name: &str) {
-    let Some(folder) = recording(name) else { return };
+    let Some(folder) = recording(name, &format!("the bars of {name}")) else { return };
     let bars: Vec<&Bar> = BARS.iter().filter(|bar| bar.recording == name).collect();
     let mut source = dataset::open(&folder, &OpenOptions::default()).unwrap();
     let mut run = Run::of(source.as_mut(), &mut []);
@@ -283,7 +275,7 @@ fn a_simulated_room_that_has_been_seen_takes_no_more_memory() {
 
 #[test]
 fn a_recording_played_five_times_takes_no_more_memory() {
-    let Some(folder) = recording("redkitchen_a") else { return };
+    let Some(folder) = recording("redkitchen_a", "the bars of redkitchen_a") else { return };
     let options = OpenOptions::default();
     let mut source = dataset::open_repeated(&folder, &options, 5).unwrap();
     does_not_grow("redkitchen_a, five times", source.as_mut(), 370);

@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 #![expect(clippy::print_stderr, reason = "figures are for people, and so is what is skipped")]
 
-use std::path::{Path, PathBuf};
+mod shared;
+
+use std::path::Path;
 
 use recon_node::config::Config;
 use recon_node::dataset::{OpenOptions, open, read_trajectory};
@@ -17,16 +19,7 @@ use recon_node::pipeline::Pipeline;
 use recon_node::source::SourceItem;
 use recon_node::trajectory::{StampedPose, Trajectory};
 
-fn recording(name: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let shared = std::env::var_os("RECON_SHARED").map_or(beside, PathBuf::from);
-    let folder = shared.join("data").join(name);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: kidnapping in {name}, since {} is missing", folder.display());
-    None
-}
+use shared::recording;
 
 fn frames(folder: &Path) -> Vec<Frame> {
     let mut source = open(folder, &OpenOptions::default()).unwrap();
@@ -106,7 +99,8 @@ fn nearest(
 
 #[test]
 fn a_camera_that_was_carried_off_is_found_within_a_second() {
-    let (Some(kitchen), Some(desk)) = (recording("redkitchen_a"), recording("fr1_rpy_a")) else {
+    let found = |name| recording(name, "kidnapping");
+    let (Some(kitchen), Some(desk)) = (found("redkitchen_a"), found("fr1_rpy_a")) else {
         return;
     };
     let (all, elsewhere) = (frames(&kitchen), frames(&desk));

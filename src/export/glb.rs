@@ -69,7 +69,7 @@ pub struct ViewPoints {
 /// [`Error::Input`] where the file would pass the 4 GiB that the format can hold; else as
 /// [`write_atomically`].
 pub fn write_glb(path: &Path, views: &[ViewPoints]) -> Result<()> {
-    views.iter().try_for_each(check)?;
+    views.iter().try_for_each(|view| view.cloud.check_colors())?;
     let (document, buffer_len) = document(views);
     let mut text = document.to_string().into_bytes();
     text.resize(text.len().next_multiple_of(4), b' ');
@@ -84,18 +84,6 @@ pub fn write_glb(path: &Path, views: &[ViewPoints]) -> Result<()> {
             put(file, &[buffer_len as u32, BINARY_CHUNK])?;
         }
         views.iter().try_for_each(|view| write_points(file, &view.cloud))
-    })
-}
-
-fn check(view: &ViewPoints) -> Result<()> {
-    let (points, colors) = (view.cloud.points.len(), view.cloud.colors.len());
-    if colors == 0 || colors == points {
-        return Ok(());
-    }
-    Err(Error::ShapeMismatch {
-        what: "colours of a point cloud",
-        expected: points.to_string(),
-        found: colors.to_string(),
     })
 }
 

@@ -5,22 +5,16 @@ use std::path::Path;
 
 use super::write_atomically;
 use crate::cloud::PointCloud;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Returns once `path` holds `cloud` as binary PCD 0.7: float x y z and, where the cloud has
 /// colours, rgb as `0x00RRGGBB`.
 ///
 /// # Errors
-/// [`Error::ShapeMismatch`] where some points have a colour and some have not; else as
+/// As [`PointCloud::check_colors`] where some points have no colour; else as
 /// [`write_atomically`].
 pub fn write_pcd(path: &Path, cloud: &PointCloud) -> Result<()> {
-    if !cloud.colors.is_empty() && cloud.colors.len() != cloud.points.len() {
-        return Err(Error::ShapeMismatch {
-            what: "colours of a point cloud",
-            expected: cloud.points.len().to_string(),
-            found: cloud.colors.len().to_string(),
-        });
-    }
+    cloud.check_colors()?;
     write_atomically(path, |file| {
         write_header(file, cloud)?;
         (0..cloud.len()).try_for_each(|i| write_point(file, cloud, i))
