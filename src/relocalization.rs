@@ -49,9 +49,12 @@ impl Default for RelocalizationConfig {
 }
 
 impl RelocalizationConfig {
-    /// Returns whether the evidence is good enough for a pose that no motion led up to.
+    /// Returns whether the evidence is good enough for a pose that no motion led up to: where the
+    /// reference shows no pattern and has no depth to compare, there is none.
     pub fn accepts(&self, tracked: &Tracked) -> bool {
-        tracked.verdict == Verdict::Tracked
+        let has_evidence = tracked.correlation.is_some() || tracked.depth_inlier_frac.is_some();
+        has_evidence
+            && tracked.verdict == Verdict::Tracked
             && tracked.overlap_frac >= self.min_overlap_frac
             && tracked.inlier_frac >= self.min_inlier_frac
             && tracked.correlation.is_none_or(|c| c >= self.min_correlation)

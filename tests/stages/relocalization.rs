@@ -9,6 +9,7 @@ use recon_node::geometry::Se3;
 use recon_node::keyframe::{Keyframe, KeyframeId};
 use recon_node::reference::Reference;
 use recon_node::relocalization::{Relocalized, relocalize};
+use recon_node::tracking::Tracked;
 
 use crate::support::{Room, SIZE, frame_of, pose, pose_error, prepared, tracker};
 
@@ -76,4 +77,15 @@ fn the_right_depth_is_needed_too() {
     let picture_of_it = Frame { depth: frame_of(SIZE, |_, _| 0, |_, _| 0.7).depth, ..here.clone() };
     assert!(find(&keyframes(&room), &here).is_some());
     assert!(find(&keyframes(&room), &picture_of_it).is_none(), "a photograph is no place");
+}
+
+/// From far outside the room all of a keyframe falls into one pixel, which looks as it should.
+#[test]
+fn a_pose_without_pattern_and_depth_is_not_believed() {
+    let room = Room::new();
+    let config = Config::default().relocalization;
+    let found = find(&keyframes(&room), &room.frame(&Se3::identity())).unwrap().tracked;
+    assert!(config.accepts(&Tracked { correlation: None, ..found }));
+    assert!(config.accepts(&Tracked { depth_inlier_frac: None, ..found }));
+    assert!(!config.accepts(&Tracked { correlation: None, depth_inlier_frac: None, ..found }));
 }
