@@ -8,7 +8,7 @@ use crate::pointmap::Pointmap;
 use crate::pyramid::Pyramid;
 
 /// Number of a keyframe, counted from zero in order of creation; never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct KeyframeId(pub u32);
 
 impl fmt::Display for KeyframeId {

@@ -50,4 +50,5 @@ pub mod export;
 pub mod model;
 pub mod ros;
 pub mod simulator;
+pub mod store;
 pub mod viz;

@@ -4,6 +4,8 @@
 //! and both views' geometry has to agree by it ([`two_view`](crate::matching::two_view)). Nothing
 //! here changes the map: what is found are hypotheses, which the pipeline holds against each other.
 
+mod stored;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,6 +24,8 @@ use crate::matching::two_view::{
     verify,
 };
 use crate::pointmap::Pointmap;
+
+pub use stored::KeyframeFeatures;
 
 /// How places are recognised.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]

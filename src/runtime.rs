@@ -59,13 +59,30 @@ pub fn replay(
     observers: &mut [&mut dyn Observer],
     stop: &AtomicBool,
 ) -> Result<RunReport> {
+    replay_with(source, pipeline, observers, stop, &mut |_, _| Ok(()))
+}
+
+/// What is called after every frame, with the pipeline as it is then.
+pub type AfterFrame<'a> = &'a mut dyn FnMut(&MapUpdate, &Pipeline) -> Result<()>;
+
+/// The same, with one who looks at the whole pipeline after every frame, such as to save it.
+///
+/// # Errors
+/// As [`replay`], and what `after_frame` returns.
+pub fn replay_with(
+    source: &mut dyn FrameSource,
+    pipeline: &mut Pipeline,
+    observers: &mut [&mut dyn Observer],
+    stop: &AtomicBool,
+    after_frame: AfterFrame<'_>,
+) -> Result<RunReport> {
     let config = pipeline.config().clone();
     let (sender, receiver) = bounded(READ_AHEAD);
     let started = Instant::now();
     let mut report = std::thread::scope(|scope| {
         scope.spawn(move || read(source, &config, &sender));
         // The receiver goes out of scope with this call, which ends the reader.
-        consume(receiver, pipeline, observers, stop)
+        consume(receiver, pipeline, observers, stop, after_frame)
     })?;
     report.wall_secs = started.elapsed().as_secs_f64();
     Ok(report)
@@ -95,6 +112,7 @@ fn consume(
     pipeline: &mut Pipeline,
     observers: &mut [&mut dyn Observer],
     stop: &AtomicBool,
+    after_frame: AfterFrame<'_>,
 ) -> Result<RunReport> {
     let mut report = RunReport::default();
     for read in receiver {
@@ -112,6 +130,7 @@ fn consume(
         for observer in observers.iter_mut() {
             observer.observe(&update, pipeline.map())?;
         }
+        after_frame(&update, pipeline)?;
         if stop.load(Ordering::Relaxed) {
             report.interrupted = true;
             break;

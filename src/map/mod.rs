@@ -36,6 +36,8 @@ pub struct MapConfig {
     /// Fusion stops when a point is this many times surer than one measurement.
     #[schemars(range(min = 1.0, max = 10_000.0))]
     pub max_fused_measurements: f64,
+    /// Whether frames are only placed in the map that is there, which then does not change.
+    pub localization_only: bool,
 }
 
 impl Default for MapConfig {
@@ -47,6 +49,7 @@ impl Default for MapConfig {
             fusion_gate_frac: 0.02,
             max_witnesses: 8,
             max_fused_measurements: 15.0,
+            localization_only: false,
         }
     }
 }
@@ -56,6 +59,10 @@ impl Default for MapConfig {
 pub struct GlobalMap {
     keyframes: BTreeMap<KeyframeId, Keyframe>,
     next_id: u32,
+    /// Counts changes of keyframes' content, poses not counted.
+    revision: u64,
+    /// The revision at which each keyframe was changed last.
+    changed: BTreeMap<KeyframeId, u64>,
 }
 
 impl GlobalMap {
@@ -67,13 +74,42 @@ impl GlobalMap {
 
     /// Adds a keyframe, or replaces the one of the same number.
     pub fn insert(&mut self, keyframe: Keyframe) {
-        self.next_id = self.next_id.max(keyframe.id.0 + 1);
+        self.next_id = self.next_id.max(keyframe.id.0.saturating_add(1));
+        self.note_change(keyframe.id);
         self.keyframes.insert(keyframe.id, keyframe);
     }
 
     /// Removes all keyframes; their numbers stay used.
     pub fn clear(&mut self) {
         self.keyframes.clear();
+        self.changed.clear();
+        self.revision += 1;
+    }
+
+    /// Returns the number that the next keyframe will have.
+    pub fn next_id(&self) -> KeyframeId {
+        KeyframeId(self.next_id)
+    }
+
+    /// Uses up all numbers below `next`.
+    pub fn reserve_below(&mut self, next: KeyframeId) {
+        self.next_id = self.next_id.max(next.0);
+    }
+
+    /// Returns a number that grows with every change of a keyframe's content; poses do not count.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Returns the keyframes whose content has changed since `revision`, oldest first.
+    pub fn changed_since(&self, revision: u64) -> impl Iterator<Item = &Keyframe> {
+        let changed = self.changed.iter().filter(move |(_, at)| **at > revision);
+        changed.filter_map(|(id, _)| self.keyframes.get(id))
+    }
+
+    fn note_change(&mut self, id: KeyframeId) {
+        self.revision += 1;
+        self.changed.insert(id, self.revision);
     }
 
     /// Returns a keyframe.
@@ -83,6 +119,7 @@ impl GlobalMap {
 
     /// Returns a keyframe, to be changed.
     pub fn get_mut(&mut self, id: KeyframeId) -> Option<&mut Keyframe> {
+        self.note_change(id);
         self.keyframes.get_mut(&id)
     }
 

@@ -116,7 +116,7 @@ impl Pipeline {
     }
 
     /// What each keyframe near a view shares with it; of the view, its pyramid and mean depth.
-    fn overlaps(
+    pub(super) fn overlaps(
         &self,
         (pyramid, depth_m): (&Pyramid, f64),
         world_from_camera: &Se3,
@@ -242,7 +242,7 @@ impl Pipeline {
     }
 
     /// Hangs the last frame on another keyframe.
-    fn hang_on(&mut self, keyframe: KeyframeId, frame_from_keyframe: RelativeView) {
+    pub(super) fn hang_on(&mut self, keyframe: KeyframeId, frame_from_keyframe: RelativeView) {
         if let Some(record) = self.records.last_mut() {
             record.keyframe = keyframe;
             record.keyframe_from_camera = frame_from_keyframe.target_from_reference.inverse();
@@ -252,7 +252,7 @@ impl Pipeline {
         }
     }
 
-    fn current_keyframe(&self) -> Option<&Keyframe> {
+    pub(super) fn current_keyframe(&self) -> Option<&Keyframe> {
         self.map.get(self.anchor.as_ref()?.keyframe)
     }
 }

@@ -57,7 +57,9 @@ impl Pipeline {
     /// Whether the map has never been of use: it began with a frame, a dark or a covered one, say,
     /// that hardly any other could be placed against.
     fn is_stillborn(&self) -> bool {
-        self.map.len() == 1 && self.records.len() < self.lost_frames / STILLBORN_RATIO
+        self.map.len() == 1
+            && self.past_sessions.is_empty()
+            && self.records.len() < self.lost_frames / STILLBORN_RATIO
     }
 
     /// Forgets the map and all that hangs on it: the next frame begins a new one. The model stays,
@@ -71,6 +73,8 @@ impl Pipeline {
         (self.anchor, self.motion, self.lost_frames) = (None, None, 0);
         self.wants_keyframe = false;
         self.records.clear();
+        self.past_sessions.clear();
+        (self.map_from_world, self.fix) = (None, None);
         self.unconfirmed = None;
         if let Some(recognizer) = &mut self.recognizer {
             recognizer.clear();
@@ -94,8 +98,13 @@ impl Pipeline {
         }
         let tracked_against = self.anchor.as_ref().map(|anchor| anchor.keyframe);
         self.place(frame, tracked.view);
-        self.fuse_frame(frame, tracked);
-        let change = self.change_keyframe(frame, tracked)?;
+        let change = match self.config.map.localization_only {
+            true => self.follow_map(frame, tracked),
+            false => {
+                self.fuse_frame(frame, tracked);
+                self.change_keyframe(frame, tracked)?
+            }
+        };
         let mut update = self.update(frame.frame.id, frame.frame.stamp, state);
         update.world_from_camera = self.last_pose();
         update.previous_from_camera = previous_from_camera;

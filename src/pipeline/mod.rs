@@ -4,12 +4,14 @@
 //! recording are identical, bit for bit.
 
 mod keyframing;
+mod localizing;
 mod locate;
 mod looping;
 mod mapping;
 mod prepare;
 mod recognizing;
 mod refining;
+mod snapshot;
 mod working_size;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,12 +33,15 @@ use crate::recognition::{Recognizer, Sighting};
 use crate::reference::Reference;
 use crate::stamp::Stamp;
 use crate::tracking::{LostReason, Tracked, Tracker};
-use crate::trajectory::{StampedPose, Trajectory};
+use crate::trajectory::Trajectory;
 use crate::window::{CovisibilityGraph, Places};
 
+use localizing::Fix;
+pub use localizing::Localization;
 use looping::Travel;
 pub use prepare::{PreparedFrame, prepare};
 pub use refining::{DepthOffset, Refined};
+pub use snapshot::{GraphSnapshot, KeyframeSnapshot, MapSnapshot};
 
 /// Turns frames into poses and a map.
 pub struct Pipeline {
@@ -55,6 +60,12 @@ pub struct Pipeline {
     /// Frames without a pose since the last one with a pose.
     lost_frames: usize,
     records: Vec<FrameRecord>,
+    /// Frames that were placed in earlier sessions, by session.
+    past_sessions: Vec<Vec<FrameRecord>>,
+    /// The world in the frame that is shown to others, where one is chosen.
+    map_from_world: Option<Se3>,
+    /// The last frame with a pose, as far as it still says where the camera is.
+    fix: Option<Fix>,
     /// Whether the next frame with a pose is to become a keyframe.
     wants_keyframe: bool,
     /// What knows places again, where there is an extractor of features.
@@ -82,10 +93,14 @@ struct Motion {
 }
 
 /// A placed frame: it hangs on a keyframe, so that it moves when the map is aligned anew.
-struct FrameRecord {
-    stamp: Stamp,
-    keyframe: KeyframeId,
-    keyframe_from_camera: Se3,
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FrameRecord {
+    /// Time of the frame.
+    pub stamp: Stamp,
+    /// The keyframe that it hangs on.
+    pub keyframe: KeyframeId,
+    /// Pose of its camera in that keyframe.
+    pub keyframe_from_camera: Se3,
 }
 
 /// What tracking says of a frame.
@@ -120,6 +135,9 @@ impl Pipeline {
             motion: None,
             lost_frames: 0,
             records: Vec::new(),
+            past_sessions: Vec::new(),
+            map_from_world: None,
+            fix: None,
             wants_keyframe: false,
             recognizer,
             travel: Travel::default(),
@@ -145,6 +163,16 @@ impl Pipeline {
     /// As [`Pipeline::process`].
     pub fn process_prepared(&mut self, frame: &PreparedFrame) -> Result<MapUpdate> {
         let location = self.locate(frame);
+        let update = match self.config.map.localization_only {
+            true => self.localize(frame, location)?,
+            false => self.map_frame(frame, location)?,
+        };
+        self.note_fix(&frame.frame, &update);
+        Ok(update)
+    }
+
+    /// Places a frame, and grows the map by it.
+    fn map_frame(&mut self, frame: &PreparedFrame, location: Location) -> Result<MapUpdate> {
         match location {
             Location::Unmapped => self.begin_map(frame),
             Location::Recognized(sightings) => self.take_up(frame, &sightings),
@@ -195,16 +223,9 @@ impl Pipeline {
         &self.config
     }
 
-    /// Returns the poses of all frames that have one, by the map as it is now.
+    /// Returns the poses of all frames of this session that have one, by the map as it is now.
     pub fn trajectory(&self) -> Trajectory {
-        let poses: BTreeMap<KeyframeId, Se3> =
-            self.map.keyframes().map(|k| (k.id, k.world_from_camera)).collect();
-        let placed = self.records.iter().filter_map(|record| {
-            Some(StampedPose {
-                stamp: record.stamp,
-                world_from_camera: poses.get(&record.keyframe)? * record.keyframe_from_camera,
-            })
-        });
-        Trajectory::new(placed.collect())
+        let poses = self.map.keyframes().map(|k| (k.id, k.world_from_camera)).collect();
+        snapshot::trajectory(&self.records, &poses)
     }
 }

@@ -178,7 +178,8 @@ impl Pipeline {
                 *keyframe = with_offset(keyframe, offset_m);
             }
         }
-        for record in &mut self.records {
+        let past = self.past_sessions.iter_mut().flatten();
+        for record in past.chain(&mut self.records) {
             let factor = growth.get(&record.keyframe).copied().unwrap_or(1.0);
             record.keyframe_from_camera.translation.vector *= factor;
         }

@@ -13,6 +13,7 @@ mod marginals;
 mod problem;
 mod region;
 mod solve;
+mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,7 @@ use crate::keyframe::KeyframeId;
 pub use config::PoseGraphConfig;
 pub use marginals::Marginals;
 pub use solve::{Optimized, Settled};
+pub use stored::StoredConstraint;
 
 /// A pose graph where scale is metric.
 pub type PoseGraph = Graph<Se3, 6>;

@@ -5,6 +5,8 @@ mod eval;
 mod eval_table;
 mod infer;
 mod info;
+mod map;
+mod maps;
 mod progress;
 mod replay;
 mod report;
@@ -45,6 +47,8 @@ enum Command {
     Sfm(Box<sfm::Args>),
     /// Say what is in a recording, and what would be used of it
     Info(info::Args),
+    /// Look into saved maps, and change them
+    Map(map::Args),
     /// Fetch, check, make and shrink the weights of feed-forward models
     Weights(weights::Args),
     /// Print the default configuration as YAML, with a comment for each key
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Command::Infer(args) => infer::run(&args),
         Command::Sfm(args) => sfm::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Map(args) => map::run(&args),
         Command::Weights(args) => weights::run(&args),
         Command::Config => print_config(),
     };

@@ -15,11 +15,12 @@ use recon_node::evaluation::{
 use recon_node::export::{create_folder, write_atomically, write_ply, write_trajectory};
 use recon_node::model;
 use recon_node::pipeline::Pipeline;
-use recon_node::runtime::{RunReport, replay};
+use recon_node::runtime::{RunReport, replay_with};
 use recon_node::source::FrameSource;
 use recon_node::trajectory::Trajectory;
 use recon_node::viz;
 
+use crate::maps::{MapArgs, Saving};
 use crate::progress::Progress;
 use crate::report::{self, Metrics};
 
@@ -53,6 +54,8 @@ pub struct SessionArgs {
     /// No progress bar and no table
     #[arg(long)]
     quiet: bool,
+    #[command(flatten)]
+    maps: MapArgs,
 }
 
 impl SessionArgs {
@@ -74,7 +77,9 @@ impl SessionArgs {
             let quoted = |value: &String| format!("model.{key}={}", serde_json::json!(value));
             settings.extend(value.as_ref().map(quoted));
         }
+        settings.extend(self.maps.settings());
         let config = Config::from_sources(yaml.as_deref(), &settings)?;
+        self.maps.check(&config)?;
         model::check_name(&config.model)?;
         Ok(config)
     }
@@ -99,12 +104,17 @@ pub fn run(
     let mut pipeline = Pipeline::new(config, model);
     let mut progress = Progress::new(info.frame_count, args.quiet);
     let stop = stop_on_interrupt()?;
-    let outcome = replay(source, &mut pipeline, &mut [&mut progress], &stop);
+    let mut saving = Saving::begin(&args.maps, &mut pipeline)?;
+    let mut after_frame = |_: &_, pipeline: &Pipeline| saving.after_frame(pipeline);
+    let outcome = replay_with(source, &mut pipeline, &mut [&mut progress], &stop, &mut after_frame);
     progress.finish();
-    let run = outcome?;
-    if args.refine {
+    // What was mapped until an error is kept, too.
+    if outcome.is_ok() && args.refine {
         refine(&mut pipeline, args.quiet)?;
     }
+    let saved = saving.finish(&mut pipeline);
+    let run = outcome?;
+    saved?;
 
     let results = Results { folder, pipeline, run, reference: info.reference };
     let metrics = results.write(judge_map)?;

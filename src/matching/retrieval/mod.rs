@@ -6,6 +6,7 @@
 
 mod asmk;
 mod codebook;
+mod stored;
 
 use rayon::prelude::*;
 

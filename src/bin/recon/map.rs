@@ -1,0 +1,125 @@
+//! `recon map`: what is in saved maps, and what can be made of them.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use comfy_table::{Table, presets};
+use recon_node::error::{Error, Result};
+use recon_node::export::{write_pcd, write_ply, write_trajectory};
+use recon_node::pipeline::MapSnapshot;
+use recon_node::store::{self, ImageQuality};
+
+use crate::maps::load;
+
+/// What `recon map` is asked.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Say what is in a map
+    Info(MapFile),
+    /// Write a map's cloud (.ply, .pcd) or its trajectory (.txt)
+    Export {
+        #[command(flatten)]
+        map: MapFile,
+        /// What to write; its ending says how
+        output: PathBuf,
+    },
+    /// Write a copy of a map, such as of what can be trusted of a damaged one
+    Copy {
+        #[command(flatten)]
+        map: MapFile,
+        /// The new map
+        output: PathBuf,
+    },
+}
+
+/// A map that is read.
+#[derive(clap::Args)]
+pub struct MapFile {
+    /// A map, written by --save-map or --autosave
+    map: PathBuf,
+    /// Read what can be trusted of a damaged map
+    #[arg(long)]
+    recover: bool,
+}
+
+impl MapFile {
+    fn load(&self) -> Result<MapSnapshot> {
+        load(&self.map, self.recover)
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    match &args.command {
+        Command::Info(file) => Ok(writeln!(std::io::stdout(), "{}", info(file)?)?),
+        Command::Export { map, output } => Ok(export(&map.load()?, output)?),
+        Command::Copy { map, output } => {
+            Ok(store::save(output, &map.load()?, ImageQuality::Lossless)?)
+        }
+    }
+}
+
+fn info(file: &MapFile) -> Result<Table> {
+    let map = file.load()?;
+    let graph = &map.graph;
+    let bytes = std::fs::metadata(&file.map).map_err(Error::io(&file.map, "look at the map"))?;
+    let megabytes = bytes.len() as f64 / 1e6;
+    let per_keyframe = 1e3 * megabytes / map.keyframes.len().max(1) as f64;
+    let loops = graph.constraints.iter().filter(|c| c.loop_weight.is_some()).count();
+    let features = map.keyframes.iter().filter(|k| k.features.is_some()).count();
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    let mut row = |name: &str, value: String| {
+        table.add_row([name.to_owned(), value]);
+    };
+    row("size", format!("{megabytes:.1} MB, {per_keyframe:.0} kB for each keyframe"));
+    row("keyframes", map.keyframes.len().to_string());
+    row("described by features", features.to_string());
+    row("constraints", format!("{}, {loops} of them loops", graph.constraints.len()));
+    row("pairs that see the same", graph.covisibility.len().to_string());
+    for (number, session) in graph.sessions.iter().enumerate() {
+        let stamps = session.first().zip(session.last());
+        let span = stamps.map_or(0.0, |(first, last)| last.stamp.secs_since(first.stamp));
+        row(&format!("session {}", number + 1), format!("{} frames, {span:.1} s", session.len()));
+    }
+    row("way", format!("{:.1} m", graph.travel[0]));
+    let offset_cm = 100.0 * graph.config.sensor.depth_offset_m;
+    row("depth offset", format!("{offset_cm:.2} cm"));
+    if let Some(size) = map.keyframes.first().map(|k| &k.camera) {
+        let k = size.intrinsics();
+        let text = format!("{}x{}, fx {:.2}, fy {:.2}", size.width(), size.height(), k.fx, k.fy);
+        row("camera at working size", text);
+    }
+    row("model", graph.config.model.name.clone());
+    let origin = if graph.map_from_world.is_some() { "z up" } else { "the first camera" };
+    row("origin", origin.to_owned());
+    Ok(table)
+}
+
+/// Writes what the ending of the file's name says.
+fn export(map: &MapSnapshot, output: &Path) -> Result<()> {
+    let ending = output.extension().map(|e| e.to_string_lossy().to_lowercase());
+    let cloud = || {
+        let config = &map.graph.config;
+        map.map(1).cloud(&config.map)
+    };
+    match ending.as_deref() {
+        Some("ply") => write_ply(output, &cloud()),
+        Some("pcd") => write_pcd(output, &cloud()),
+        Some("txt") => {
+            let poses = map.trajectories().iter().flat_map(|t| t.poses().to_vec()).collect();
+            write_trajectory(output, &recon_node::trajectory::Trajectory::new(poses))
+        }
+        _ => {
+            let problem =
+                format!("{}: give a name that ends in .ply, .pcd or .txt", output.display());
+            Err(Error::Usage(problem))
+        }
+    }
+}

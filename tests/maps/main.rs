@@ -1,0 +1,6 @@
+//! Maps that last: saved, loaded, gone on with, and found one's way in.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod round_trip;
+mod support;
