@@ -6,6 +6,8 @@
 //! `--runs` (a line for each run), and `key=value` settings of the pipeline for all runs.
 //! With `--json` the last line is one JSON object: for each input mode the means over all seeds.
 
+#![allow(clippy::print_stdout, reason = "this program's output")]
+
 mod recording;
 mod run;
 mod table;
@@ -73,7 +75,7 @@ fn runs_of(seed: u64, modes: &[Mode], options: &Options) -> Result<Vec<Run>> {
     let recording = Recording::new(seed, options.secs)?;
     let mut runs = Vec::new();
     for mode in modes {
-        for variant in &VARIANTS {
+        for variant in VARIANTS {
             let model = recording.model(options.is_exact)?;
             runs.push(Run::of(&recording, *mode, variant, model, &options.settings)?);
         }
@@ -87,10 +89,8 @@ fn main() -> Result<()> {
     let seeds: Vec<u64> = (options.first..options.first + options.seeds).collect();
     // One after the other on each thread, since a recording takes some memory; the order of the
     // results is that of the seeds.
-    let runs: Vec<Vec<Run>> = seeds
-        .par_iter()
-        .map(|&seed| runs_of(seed, &modes, &options))
-        .collect::<Result<_>>()?;
+    let runs: Vec<Vec<Run>> =
+        seeds.par_iter().map(|&seed| runs_of(seed, &modes, &options)).collect::<Result<_>>()?;
     let runs: Vec<Run> = runs.into_iter().flatten().collect();
     if options.shows_runs {
         println!("{}", table::of_runs(&runs));

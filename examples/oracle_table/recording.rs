@@ -4,21 +4,17 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use nalgebra::{Point3, Vector2, Vector6};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use recon_node::cloud::PointCloud;
 use recon_node::frame::{Frame, OdometryPrior};
 use recon_node::geometry::{Se3, se3};
 use recon_node::simulator::{OracleConfig, OracleModel, Simulator, SimulatorConfig, World};
 use recon_node::trajectory::{StampedPose, Trajectory};
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 
 /// The worlds that the seeds go through by turns.
-const WORLDS: [World; 4] = [
-    World::Room,
-    World::Building { side_m: 8.0 },
-    World::MovingBox,
-    World::Corridor { rooms: 2 },
-];
+const WORLDS: [World; 4] =
+    [World::Room, World::Building { side_m: 8.0 }, World::MovingBox, World::Corridor { rooms: 2 }];
 /// Small, so that many seeds take minutes.
 const SIZE: (u32, u32) = (192, 144);
 const RATE_HZ: f64 = 15.0;
@@ -61,10 +57,10 @@ impl Recording {
             indices.clone().map(|index| simulator.render(index)).collect::<Result<_, _>>()?;
         let poses: Vec<Se3> = indices.clone().map(|index| simulator.true_pose(index)).collect();
         add_odometry(&mut frames, &poses, &mut rng);
-        let truth = frames.iter().zip(&poses).map(|(frame, pose)| StampedPose {
-            stamp: frame.stamp,
-            world_from_camera: *pose,
-        });
+        let truth = frames
+            .iter()
+            .zip(&poses)
+            .map(|(frame, pose)| StampedPose { stamp: frame.stamp, world_from_camera: *pose });
         Ok(Self {
             seed,
             world: name(world),

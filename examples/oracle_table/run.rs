@@ -33,27 +33,46 @@ pub const MODES: [Mode; 5] = [
 ];
 
 /// What the pipeline does with priors from its own map.
-pub struct Variant {
-    pub name: &'static str,
-    settings: &'static [&'static str],
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// As it is by default: priors where the evidence is for them.
+    Full,
+    /// Without priors from the map: what the camera itself measures is still given.
+    NoFeedback,
+    /// With priors whatever they do.
+    NoGate,
 }
 
-/// As it is by default; without priors from the map; with them whatever they do.
-pub const VARIANTS: [Variant; 3] = [
-    Variant { name: FULL, settings: &[] },
-    Variant { name: NO_FEEDBACK, settings: &["priors.feedback=off"] },
-    Variant { name: NO_GATE, settings: &["priors.gate=false"] },
-];
-pub const FULL: &str = "full";
-pub const NO_FEEDBACK: &str = "no feedback";
-pub const NO_GATE: &str = "no gate";
+/// All variants.
+pub const VARIANTS: [Variant; 3] = [Variant::Full, Variant::NoFeedback, Variant::NoGate];
+
+impl Variant {
+    /// Returns its name in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::NoFeedback => "no feedback",
+            Self::NoGate => "no gate",
+        }
+    }
+
+    /// Where depth is measured, it is not the map's.
+    fn settings(self, mode: Mode) -> &'static [&'static str] {
+        match self {
+            Self::Full => &[],
+            Self::NoFeedback if mode.has_depth => &["model.priors.poses=off"],
+            Self::NoFeedback => &["model.priors.poses=off", "model.priors.depth=off"],
+            Self::NoGate => &["model.priors.poses=on", "model.priors.depth=on"],
+        }
+    }
+}
 
 /// How good a run was.
 pub struct Run {
     pub seed: u64,
     pub world: &'static str,
     pub mode: &'static str,
-    pub variant: &'static str,
+    pub variant: Variant,
     pub tracked_frac: f64,
     pub keyframes: usize,
     /// Nothing for a run that was lost, with the reason.
@@ -75,7 +94,7 @@ impl Run {
     pub fn of(
         recording: &Recording,
         mode: Mode,
-        variant: &Variant,
+        variant: Variant,
         model: OracleModel,
         settings: &[String],
     ) -> Result<Self> {
@@ -83,12 +102,12 @@ impl Run {
             seed: recording.seed,
             world: recording.world,
             mode: mode.name,
-            variant: variant.name,
+            variant,
             tracked_frac: 0.0,
             keyframes: 0,
             figures: Err(String::new()),
         };
-        let own = variant.settings.iter().map(|setting| (*setting).to_owned());
+        let own = variant.settings(mode).iter().map(|setting| (*setting).to_owned());
         let all: Vec<String> = settings.iter().cloned().chain(own).collect();
         run.figures = match Config::from_sources(None, &all) {
             Ok(config) => run.figures(recording, mode, config, model),

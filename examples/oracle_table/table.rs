@@ -3,16 +3,25 @@
 use comfy_table::{Table, presets};
 use serde_json::{Map, Value, json};
 
-use super::run::{FULL, Figures, Mode, NO_FEEDBACK, NO_GATE, Run, VARIANTS};
+use super::run::{Figures, Mode, Run, VARIANTS, Variant};
 
 /// Returns a line for each run.
 pub fn of_runs(runs: &[Run]) -> String {
     let mut table = Table::new();
-    let header =
-        ["seed", "world", "mode", "variant", "keyframes", "ATE Sim(3)", "ATE SE(3)", "scale", "chamfer"];
+    let header = [
+        "seed",
+        "world",
+        "mode",
+        "variant",
+        "keyframes",
+        "ATE Sim(3)",
+        "ATE SE(3)",
+        "scale",
+        "chamfer",
+    ];
     table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
     for run in runs {
-        let names = [run.world, run.mode, run.variant].map(str::to_owned);
+        let names = [run.world, run.mode, run.variant.name()].map(str::to_owned);
         let mut row = vec![run.seed.to_string()];
         row.extend(names);
         row.push(run.keyframes.to_string());
@@ -28,13 +37,21 @@ pub fn of_runs(runs: &[Run]) -> String {
 /// Returns a line for each mode and variant.
 pub fn of_modes(modes: &[Mode], runs: &[Run]) -> String {
     let mut table = Table::new();
-    let header =
-        ["mode", "variant", "runs", "lost", "ATE Sim(3) / extent", "ATE SE(3)", "scale error", "chamfer"];
+    let header = [
+        "mode",
+        "variant",
+        "runs",
+        "lost",
+        "ATE Sim(3) / extent",
+        "ATE SE(3)",
+        "scale error",
+        "chamfer",
+    ];
     table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
     for mode in modes {
-        for variant in &VARIANTS {
-            let chosen = chosen(runs, mode.name, variant.name);
-            let mut row = vec![mode.name.to_owned(), variant.name.to_owned()];
+        for variant in VARIANTS {
+            let chosen = chosen(runs, mode.name, variant);
+            let mut row = vec![mode.name.to_owned(), variant.name().to_owned()];
             row.extend([chosen.len().to_string(), lost(&chosen).to_string()]);
             row.extend(mean(&chosen).map_or_else(Vec::new, |figures| cells(&figures).to_vec()));
             table.add_row(row);
@@ -48,7 +65,7 @@ pub fn of_modes(modes: &[Mode], runs: &[Run]) -> String {
 /// by what share of the error priors and gate make it smaller.
 pub fn json(modes: &[Mode], runs: &[Run]) -> Value {
     let of_mode = |mode: &Mode| {
-        let full = chosen(runs, mode.name, FULL);
+        let full = chosen(runs, mode.name, Variant::Full);
         let figures = mean(&full);
         let figure = |of: fn(&Figures) -> f64| figures.as_ref().map(of);
         let value = json!({
@@ -58,8 +75,8 @@ pub fn json(modes: &[Mode], runs: &[Run]) -> Value {
             "chamfer": figure(|f| f.chamfer_m),
             "lost_runs": lost(&full),
             "runs": full.len(),
-            "prior_gain": gain(runs, mode.name, NO_FEEDBACK),
-            "gate_gain": gain(runs, mode.name, NO_GATE),
+            "prior_gain": gain(runs, mode.name, Variant::NoFeedback),
+            "gate_gain": gain(runs, mode.name, Variant::NoGate),
         });
         (mode.name.to_owned(), value)
     };
@@ -68,8 +85,8 @@ pub fn json(modes: &[Mode], runs: &[Run]) -> Value {
 
 /// By what share the mean error is smaller than that of another variant, over the seeds that
 /// neither lost.
-fn gain(runs: &[Run], mode: &str, other: &str) -> Option<f64> {
-    let (full, other) = (chosen(runs, mode, FULL), chosen(runs, mode, other));
+fn gain(runs: &[Run], mode: &str, other: Variant) -> Option<f64> {
+    let (full, other) = (chosen(runs, mode, Variant::Full), chosen(runs, mode, other));
     let pairs = full.iter().zip(&other).filter_map(|(full, other)| {
         let error = |run: &Run| run.figures.as_ref().ok().map(|f| f.ate_sim3_over_extent);
         Some((error(full)?, error(other)?))
@@ -78,7 +95,7 @@ fn gain(runs: &[Run], mode: &str, other: &str) -> Option<f64> {
     (sums.1 > 0.0).then(|| 1.0 - sums.0 / sums.1)
 }
 
-fn chosen<'a>(runs: &'a [Run], mode: &str, variant: &str) -> Vec<&'a Run> {
+fn chosen<'a>(runs: &'a [Run], mode: &str, variant: Variant) -> Vec<&'a Run> {
     runs.iter().filter(|run| run.mode == mode && run.variant == variant).collect()
 }
 
@@ -88,9 +105,8 @@ fn lost(runs: &[&Run]) -> usize {
 
 fn mean(runs: &[&Run]) -> Option<Figures> {
     let figures: Vec<&Figures> = runs.iter().filter_map(|run| run.figures.as_ref().ok()).collect();
-    let of = |of: fn(&Figures) -> f64| {
-        figures.iter().map(|f| of(f)).sum::<f64>() / figures.len() as f64
-    };
+    let of =
+        |of: fn(&Figures) -> f64| figures.iter().map(|f| of(f)).sum::<f64>() / figures.len() as f64;
     (!figures.is_empty()).then(|| Figures {
         ate_sim3_over_extent: of(|f| f.ate_sim3_over_extent),
         ate_se3_m: of(|f| f.ate_se3_m),
@@ -113,7 +129,7 @@ fn reasons(runs: &[Run]) -> String {
     let mut counts = std::collections::BTreeMap::<(&str, &str, &str), usize>::new();
     for run in runs {
         if let Err(reason) = &run.figures {
-            *counts.entry((run.mode, run.variant, reason)).or_default() += 1;
+            *counts.entry((run.mode, run.variant.name(), reason)).or_default() += 1;
         }
     }
     let line = |((mode, variant, reason), count): (&(&str, &str, &str), &usize)| {

@@ -123,12 +123,7 @@ impl Default for OracleConfig {
 
 impl Default for Failure {
     fn default() -> Self {
-        Self {
-            scale_sigma: 0.7,
-            warp_frac: 0.4,
-            rotation_sigma_deg: 15.0,
-            translation_sigma: 0.3,
-        }
+        Self { scale_sigma: 0.7, warp_frac: 0.4, rotation_sigma_deg: 15.0, translation_sigma: 0.3 }
     }
 }
 

@@ -112,10 +112,7 @@ impl Window<'_> {
         let rays = camera.rays().into_iter();
         let points: Vec<Vector3<f32>> = rays.zip(&pixels).map(|(ray, p)| ray * p.0).collect();
         let confidence = pixels.iter().map(|p| p.1).collect();
-        Pointmap::new(
-            Raster::new(width, height, points)?,
-            Raster::new(width, height, confidence)?,
-        )
+        Pointmap::new(Raster::new(width, height, points)?, Raster::new(width, height, confidence)?)
     }
 
     /// What the model says of a pixel of which `given_m` is the depth prior, 0 for none.
