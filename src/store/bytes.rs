@@ -60,3 +60,24 @@ pub fn pose([tx, ty, tz, x, y, z, w]: [f64; 7]) -> Option<Se3> {
     let rotation = UnitQuaternion::new_unchecked(quaternion);
     is_unit.then(|| Se3::from_parts(Translation3::new(tx, ty, tz), rotation))
 }
+
+/// A number that is written out so that it comes back to the last bit, in JSON as text: its readers
+/// round numbers.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Exact(pub f64);
+
+impl From<Exact> for String {
+    fn from(Exact(value): Exact) -> Self {
+        format!("{value:?}")
+    }
+}
+
+impl TryFrom<String> for Exact {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let value = text.parse().ok().filter(|value: &f64| value.is_finite());
+        value.map(Self).ok_or_else(|| format!("'{text}' is no number"))
+    }
+}

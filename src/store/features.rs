@@ -18,7 +18,7 @@ pub fn encode(features: &KeyframeFeatures) -> Vec<u8> {
     blob.extend(of_f32s(rows().map(scale_of)));
     for row in rows() {
         let scale = scale_of(row);
-        blob.extend(row.iter().map(|v| (v / scale).round() as i8 as u8));
+        blob.extend(row.iter().map(|&v| code_of(v, scale)));
     }
     blob.extend(features.signature.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()));
     blob
@@ -37,7 +37,9 @@ pub fn decode(blob: &[u8]) -> Option<KeyframeFeatures> {
     let is_finite = pixels.iter().chain(&scales).all(|v| v.is_finite());
     (is_finite && reader.0.is_empty()).then(|| KeyframeFeatures {
         pixels: pixels.as_chunks::<2>().0.to_vec(),
-        descriptors: rows.flat_map(|(scale, row)| unit(*scale, row)).collect(),
+        descriptors: rows
+            .flat_map(|(scale, row)| row.iter().map(move |&code| f32::from(code as i8) * scale))
+            .collect(),
         signature: signature
             .as_chunks::<2>()
             .0
@@ -47,16 +49,15 @@ pub fn decode(blob: &[u8]) -> Option<KeyframeFeatures> {
     })
 }
 
-/// What one step of a descriptor's codes is worth.
+/// What one step of a descriptor's codes is worth: a power of two, so that values which have been
+/// through it once come back as they are.
 fn scale_of(row: &[f32]) -> f32 {
-    row.iter().fold(0.0f32, |most, v| most.max(v.abs())).max(1e-12) / 127.0
+    let most = row.iter().fold(0.0f32, |most, v| most.max(v.abs())).clamp(1e-12, 1e12);
+    2.0f32.powi(most.log2().floor() as i32 - 6)
 }
 
-/// A descriptor of unit length from its codes: rounding changes the length by a thousandth.
-fn unit(scale: f32, codes: &[u8]) -> Vec<f32> {
-    let values = || codes.iter().map(|&code| f32::from(code as i8) * scale);
-    let length = values().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
-    values().map(|v| v / length).collect()
+fn code_of(value: f32, scale: f32) -> u8 {
+    (value / scale).round().clamp(-127.0, 127.0) as i8 as u8
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nalgebra::Matrix6;
 use serde::{Deserialize, Serialize};
 
-use super::bytes;
+use super::bytes::{self, Exact};
 use super::checksum;
 use crate::config::Config;
 use crate::constraint::Constraint;
@@ -46,12 +46,12 @@ pub struct GraphRows {
 #[derive(Serialize, Deserialize)]
 struct State {
     next_keyframe: u32,
-    travel_m: f64,
-    travel_rad: f64,
-    depth_offset_m: f64,
+    travel_m: Exact,
+    travel_rad: Exact,
+    depth_offset_m: Exact,
     anchor: Option<u32>,
     /// Pose of the world in the map's frame, seven numbers.
-    map_from_world: Option<[f64; 7]>,
+    map_from_world: Option<[Exact; 7]>,
     long_ties: Vec<[u32; 2]>,
     /// How many rows each table has, to tell when some are missing.
     rows: BTreeMap<String, usize>,
@@ -68,11 +68,14 @@ impl GraphRows {
         let rows = names.zip(tables.iter().map(Rows::len)).collect();
         let state = State {
             next_keyframe: graph.next_keyframe.0,
-            travel_m: graph.travel[0],
-            travel_rad: graph.travel[1],
-            depth_offset_m: graph.config.sensor.depth_offset_m,
+            travel_m: Exact(graph.travel[0]),
+            travel_rad: Exact(graph.travel[1]),
+            depth_offset_m: Exact(graph.config.sensor.depth_offset_m),
             anchor: graph.anchor.map(|id| id.0),
-            map_from_world: graph.map_from_world.as_ref().map(bytes::of_pose),
+            map_from_world: graph
+                .map_from_world
+                .as_ref()
+                .map(|pose| bytes::of_pose(pose).map(Exact)),
             long_ties: graph.long_ties.iter().map(|(a, b)| [a.0, b.0]).collect(),
             rows,
         };
@@ -116,14 +119,14 @@ impl GraphRows {
             )),
             None => complain("its configuration is missing".to_owned())?,
         }
-        config.sensor.depth_offset_m = state.depth_offset_m;
+        config.sensor.depth_offset_m = state.depth_offset_m.0;
         let tie = |[a, b]: [u32; 2]| (KeyframeId(a), KeyframeId(b));
         let graph = GraphSnapshot {
             next_keyframe: KeyframeId(state.next_keyframe),
-            travel: [state.travel_m, state.travel_rad],
+            travel: [state.travel_m.0, state.travel_rad.0],
             anchor: state.anchor.map(KeyframeId),
             long_ties: state.long_ties.into_iter().map(tie).collect::<BTreeSet<_>>(),
-            map_from_world: state.map_from_world.and_then(bytes::pose),
+            map_from_world: state.map_from_world.and_then(|pose| bytes::pose(pose.map(|v| v.0))),
             config,
             ..GraphSnapshot::default()
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nalgebra::{Matrix6, Vector3};
 use serde::{Deserialize, Serialize};
 
-use super::bytes::{self, Reader};
+use super::bytes::{self, Exact, Reader};
 use super::image::ImageQuality;
 use super::raster::{Decoder, of_confidences, of_depths};
 use super::{checksum, features, image};
@@ -47,16 +47,20 @@ struct About {
 
 #[derive(Serialize, Deserialize)]
 struct CameraRecord {
-    intrinsics: Intrinsics,
-    distortion: Distortion,
+    /// fx, fy, cx, cy in pixels.
+    intrinsics: [Exact; 4],
+    /// As in `sensor_msgs/CameraInfo`.
+    distortion_model: String,
+    distortion: Vec<Exact>,
     width: u32,
     height: u32,
 }
 
 #[derive(Serialize, Deserialize)]
 struct OdometryRecord {
-    odom_from_camera: [f64; 7],
-    covariance: Option<Matrix6<f64>>,
+    odom_from_camera: [Exact; 7],
+    /// Row by row: it is symmetric.
+    covariance: Option<Vec<Exact>>,
 }
 
 impl Row {
@@ -171,34 +175,47 @@ impl About {
     fn of(keyframe: &KeyframeSnapshot) -> Self {
         let (frame, camera) = (&keyframe.frame, &keyframe.camera);
         let odometry = frame.odometry.map(|prior| OdometryRecord {
-            odom_from_camera: bytes::of_pose(&prior.odom_from_camera),
-            covariance: prior.covariance,
+            odom_from_camera: bytes::of_pose(&prior.odom_from_camera).map(Exact),
+            covariance: prior.covariance.map(|c| c.iter().copied().map(Exact).collect()),
         });
-        Self {
-            frame: frame.id,
-            stamp: frame.stamp,
-            camera: CameraRecord {
-                intrinsics: *camera.intrinsics(),
-                distortion: *camera.distortion(),
-                width: camera.width(),
-                height: camera.height(),
-            },
-            odometry,
-        }
+        Self { frame: frame.id, stamp: frame.stamp, camera: CameraRecord::of(camera), odometry }
     }
 }
 
 impl CameraRecord {
+    fn of(camera: &Camera) -> Self {
+        let k = camera.intrinsics();
+        let distortion_model = match camera.distortion() {
+            Distortion::None | Distortion::PlumbBob(_) => "plumb_bob",
+            Distortion::RationalPolynomial(_) => "rational_polynomial",
+            Distortion::Equidistant(_) => "equidistant",
+        };
+        Self {
+            intrinsics: [k.fx, k.fy, k.cx, k.cy].map(Exact),
+            distortion_model: distortion_model.to_owned(),
+            distortion: camera.distortion().coefficients().iter().copied().map(Exact).collect(),
+            width: camera.width(),
+            height: camera.height(),
+        }
+    }
+
     fn camera(&self) -> Result<Camera, String> {
-        Camera::new(self.intrinsics, self.distortion, self.width, self.height)
+        let [fx, fy, cx, cy] = self.intrinsics.map(|v| v.0);
+        let coefficients: Vec<f64> = self.distortion.iter().map(|v| v.0).collect();
+        Distortion::from_ros(&self.distortion_model, &coefficients)
+            .and_then(|distortion| {
+                Camera::new(Intrinsics { fx, fy, cx, cy }, distortion, self.width, self.height)
+            })
             .map_err(|error| error.to_string())
     }
 }
 
 impl OdometryRecord {
     fn prior(&self) -> Option<OdometryPrior> {
-        let odom_from_camera = bytes::pose(self.odom_from_camera)?;
-        Some(OdometryPrior { odom_from_camera, covariance: self.covariance })
+        let odom_from_camera = bytes::pose(self.odom_from_camera.map(|v| v.0))?;
+        let covariance = self.covariance.as_ref().filter(|values| values.len() == 36);
+        let covariance = covariance.map(|c| Matrix6::from_iterator(c.iter().map(|v| v.0)));
+        Some(OdometryPrior { odom_from_camera, covariance })
     }
 }
 

@@ -9,7 +9,7 @@
 //! | colour | PNG, or JPEG if asked | none, or JPEG's at quality 95 |
 //! | depth of frames and points | logarithm, steps of 2e-4 | 1e-4 of the depth |
 //! | confidence | logarithm, steps of 2e-3 | 1e-3 of the confidence |
-//! | descriptors | 8 bits, scaled by each one's largest number | 0.4 % of that number |
+//! | descriptors | 8 bits, scaled by each one's largest number | 0.8 % of that number |
 //! | signatures | half precision | 5e-4 of each number |
 //! | poses, constraints, cameras | double precision | none |
 
