@@ -24,6 +24,8 @@ pub struct RunReport {
     pub tracked: usize,
     /// Loops closed.
     pub loops: usize,
+    /// Time from the first frame to the first with a pose, by their stamps, seconds.
+    pub first_pose_secs: Option<f64>,
     /// Inputs that were left out, and why.
     pub skips: Vec<Skip>,
     /// Stamps of all frames that came, in their order.
@@ -145,6 +147,9 @@ impl RunReport {
         self.stamps.push(update.stamp);
         self.tracked += usize::from(update.state.has_pose());
         self.loops += update.loops_closed;
+        if self.first_pose_secs.is_none() && update.state.has_pose() {
+            self.first_pose_secs = self.stamps.first().map(|&s| update.stamp.secs_since(s));
+        }
         self.latencies_secs.push(latency_secs);
         self.not_begun = match &update.state {
             crate::observer::TrackingState::Initializing(reason) => Some(reason.clone()),

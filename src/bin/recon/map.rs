@@ -4,9 +4,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use comfy_table::{Table, presets};
+use recon_node::config::{Config, ModelConfig};
 use recon_node::error::{Error, Result};
 use recon_node::export::{write_pcd, write_ply, write_trajectory};
-use recon_node::pipeline::MapSnapshot;
+use recon_node::model;
+use recon_node::pipeline::{MapSnapshot, Pipeline};
 use recon_node::store::{self, ImageQuality};
 
 use crate::maps::load;
@@ -28,6 +30,28 @@ enum Command {
         map: MapFile,
         /// What to write; its ending says how
         output: PathBuf,
+    },
+    /// Join two maps of one place, by what both show
+    Merge {
+        /// The map whose world and settings are kept
+        first: PathBuf,
+        /// The map that is joined to it
+        second: PathBuf,
+        /// The new map
+        output: PathBuf,
+    },
+    /// Remove keyframes that others show nearly as well
+    Prune {
+        #[command(flatten)]
+        map: MapFile,
+        /// The new map
+        output: PathBuf,
+        /// Of two keyframes that share more than this part of their views, one goes
+        #[arg(long, value_name = "PART", default_value_t = 0.8)]
+        max_overlap: f64,
+        /// Then more of them go until so many are left
+        #[arg(long, value_name = "N")]
+        max_keyframes: Option<usize>,
     },
     /// Write a copy of a map, such as of what can be trusted of a damaged one
     Copy {
@@ -59,10 +83,38 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Command::Info(file) => Ok(writeln!(std::io::stdout(), "{}", info(file)?)?),
         Command::Export { map, output } => Ok(export(&map.load()?, output)?),
+        Command::Merge { first, second, output } => merge(first, second, output),
+        Command::Prune { map, output, max_overlap, max_keyframes } => {
+            let mut map = map.load()?;
+            let removed = map.prune(*max_overlap, *max_keyframes);
+            store::save(output, &map, ImageQuality::Lossless)?;
+            let left = map.keyframes.len();
+            Ok(writeln!(std::io::stdout(), "{removed} keyframes removed, {left} left")?)
+        }
         Command::Copy { map, output } => {
             Ok(store::save(output, &map.load()?, ImageQuality::Lossless)?)
         }
     }
+}
+
+fn merge(first: &Path, second: &Path, output: &Path) -> anyhow::Result<()> {
+    let (first, second) = (load(first, false)?, load(second, false)?);
+    // Geometry is in the maps; what made it is not needed.
+    let config = Config { model: ModelConfig::default(), ..first.graph.config.clone() };
+    let models = model::open(&config)?;
+    let mut pipeline = Pipeline::new(config, models);
+    pipeline.restore(first)?;
+    let merged = pipeline.merge(&second)?;
+    store::save(output, &pipeline.snapshot(), ImageQuality::Lossless)?;
+    let turn_deg = merged.world_from_other.rotation.angle().to_degrees();
+    let shift_m = merged.world_from_other.translation.vector.norm();
+    writeln!(
+        std::io::stdout(),
+        "{} keyframes joined by {} pairs; the second map lay {shift_m:.2} m and {turn_deg:.0} degrees off",
+        merged.keyframes,
+        merged.ties,
+    )?;
+    Ok(())
 }
 
 fn info(file: &MapFile) -> Result<Table> {

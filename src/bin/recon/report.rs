@@ -32,6 +32,8 @@ pub struct Metrics {
     latency_p95_ms: Option<f64>,
     peak_rss_mb: Option<f64>,
     skips: Vec<String>,
+    /// Time from the first frame to the first with a pose.
+    first_pose_secs: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trajectory: Option<TrajectoryMetrics>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,6 +60,7 @@ impl Metrics {
             latency_p50_ms: milliseconds(0.5),
             latency_p95_ms: milliseconds(0.95),
             peak_rss_mb: peak_rss_mb(),
+            first_pose_secs: run.first_pose_secs,
             skips: run.skips.iter().map(|skip| skip.reason.clone()).collect(),
             trajectory: evaluation.map(|e| e.metrics),
             map,
@@ -93,6 +96,9 @@ fn rows(metrics: &Metrics) -> Vec<(&'static str, String)> {
         ("keyframes", metrics.keyframes.to_string()),
         ("loops", metrics.loops.to_string()),
     ];
+    if let Some(secs) = metrics.first_pose_secs.filter(|secs| *secs > 0.0) {
+        rows.push(("first pose after", format!("{secs:.2} s")));
+    }
     if metrics.skipped > 0 {
         rows.push(("left out", metrics.skipped.to_string()));
     }

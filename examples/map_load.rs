@@ -1,0 +1,94 @@
+//! What a saved map costs: bytes, and the time to load it and take it up.
+//!
+//!     cargo run --release --example map_load -- [KEYFRAMES]
+//!
+//! Maps a part of the simulated room at 640×480, takes its keyframes again and again under new
+//! numbers until there are so many (1000), and saves, loads and takes up that map.
+#![allow(clippy::print_stdout)]
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use recon_node::config::Config;
+use recon_node::keyframe::KeyframeId;
+use recon_node::model;
+use recon_node::pipeline::{MapSnapshot, Pipeline};
+use recon_node::simulator::{Simulator, SimulatorConfig};
+use recon_node::store::{self, ImageQuality};
+
+/// Frames that are mapped, ten a second.
+const FRAMES: usize = 60;
+
+fn main() -> Result<()> {
+    let count = match std::env::args().nth(1) {
+        Some(text) => text.parse().with_context(|| format!("{text} is no number"))?,
+        None => 1000,
+    };
+    let room = mapped()?;
+    let seed = room.keyframes.len();
+    let map = repeated(&room, count);
+    let folder = std::env::temp_dir().join(format!("recon_map_load_{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    for quality in [ImageQuality::Lossless, ImageQuality::Jpeg] {
+        let path = folder.join("large.map");
+        let begun = Instant::now();
+        store::save(&path, &map, quality)?;
+        let saved_secs = begun.elapsed().as_secs_f64();
+        let bytes = std::fs::metadata(&path)?.len();
+        let begun = Instant::now();
+        let loaded = store::load(&path)?;
+        let read_secs = begun.elapsed().as_secs_f64();
+        let mut pipeline = pipeline()?;
+        let begun_restore = Instant::now();
+        pipeline.restore(loaded)?;
+        println!(
+            "{quality:?}: {count} keyframes ({seed} of them different), {:.1} MB, {:.0} kB each; saved in \
+             {saved_secs:.2} s, read in {read_secs:.2} s, taken up in {:.2} s; {:.2} MB of memory each",
+            bytes as f64 / 1e6,
+            bytes as f64 / 1e3 / count as f64,
+            begun_restore.elapsed().as_secs_f64(),
+            resident_mb() / count as f64,
+        );
+    }
+    std::fs::remove_dir_all(&folder)?;
+    Ok(())
+}
+
+fn pipeline() -> Result<Pipeline> {
+    let config = Config::default();
+    let model = model::open(&config)?;
+    Ok(Pipeline::new(config, model))
+}
+
+fn mapped() -> Result<MapSnapshot> {
+    let mut simulator =
+        Simulator::new(SimulatorConfig { rate_hz: 10.0, ..SimulatorConfig::default() })?;
+    let mut pipeline = pipeline()?;
+    for index in 0..FRAMES {
+        pipeline.process(&simulator.render(index)?)?;
+    }
+    Ok(pipeline.snapshot())
+}
+
+/// The map with its keyframes again and again, under new numbers.
+fn repeated(room: &MapSnapshot, count: usize) -> MapSnapshot {
+    let mut map = room.clone();
+    map.keyframes.clear();
+    map.graph.poses.clear();
+    for number in 0..count {
+        let known = &room.keyframes[number % room.keyframes.len()];
+        let id = KeyframeId(number as u32);
+        map.graph.poses.insert(id, room.graph.poses[&known.id]);
+        map.keyframes.push(recon_node::pipeline::KeyframeSnapshot { id, ..known.clone() });
+    }
+    map.graph.next_keyframe = KeyframeId(count as u32);
+    map
+}
+
+/// Memory of the process now, MB, of which the map that was made to be saved is a part.
+fn resident_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+    kilobytes.unwrap_or(f64::NAN) / 1024.0
+}
