@@ -71,7 +71,7 @@ impl Pipeline {
         (self.anchor, self.motion, self.lost_frames) = (None, None, 0);
         self.wants_keyframe = false;
         self.records.clear();
-        self.unconfirmed = None;
+        self.suspected.clear();
         if let Some(recognizer) = &mut self.recognizer {
             recognizer.clear();
         }

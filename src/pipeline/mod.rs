@@ -3,6 +3,7 @@
 //! A function of its inputs: no files, clocks or threads of its own, so two replays of one
 //! recording are identical, bit for bit.
 
+mod drift;
 mod keyframing;
 mod locate;
 mod looping;
@@ -34,7 +35,7 @@ use crate::tracking::{LostReason, Tracked, Tracker};
 use crate::trajectory::{StampedPose, Trajectory};
 use crate::window::{CovisibilityGraph, Places};
 
-use looping::Travel;
+use drift::Travel;
 pub use prepare::{PreparedFrame, prepare};
 pub use refining::{DepthOffset, Refined};
 
@@ -61,8 +62,8 @@ pub struct Pipeline {
     recognizer: Option<Recognizer>,
     /// How far the camera has come.
     travel: Travel,
-    /// A loop that the last keyframe was alone to see.
-    unconfirmed: Option<(KeyframeId, Sighting)>,
+    /// Loops that keyframes of late saw and nothing has borne out yet, in order.
+    suspected: Vec<(KeyframeId, Sighting)>,
 }
 
 /// The keyframe that frames are tracked against.
@@ -123,7 +124,7 @@ impl Pipeline {
             wants_keyframe: false,
             recognizer,
             travel: Travel::default(),
-            unconfirmed: None,
+            suspected: Vec::new(),
         }
     }
 
