@@ -30,7 +30,8 @@ pub struct RecognitionConfig {
     /// Whether keyframes are described by learned local features; without, lost frames are found
     /// near the last keyframe only, and loops are closed only where the drift is small.
     pub enabled: bool,
-    /// Whether places seen again close loops.
+    /// Whether places seen again close loops. Without, a keyframe is tied to what the last ones are
+    /// tied to, and no other, so that drift stays as it is: an odometry.
     pub close_loops: bool,
     /// Images wider than this are reduced by a whole factor before features are looked for.
     #[schemars(range(min = 64, max = 4096))]

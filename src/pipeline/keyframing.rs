@@ -123,7 +123,9 @@ impl Pipeline {
     ) -> Vec<(KeyframeId, f64)> {
         let reach_m = REACH_DEPTHS * depth_m;
         let near = self.places.within(&world_from_camera.translation.vector.into(), reach_m);
+        let known = self.known_without_loops();
         near.into_iter()
+            .filter(|id| known.as_ref().is_none_or(|known| known.contains(id)))
             .filter_map(|id| self.map.get(id))
             .map(|keyframe| {
                 let keyframe_from_frame = keyframe.world_from_camera.inv_mul(world_from_camera);
@@ -132,6 +134,13 @@ impl Pipeline {
                 (keyframe.id, there.min(back))
             })
             .collect()
+    }
+
+    /// What may be seen again where loops are not to be closed: only what the keyframe that is
+    /// tracked is tied to already. `None` is everything.
+    fn known_without_loops(&self) -> Option<BTreeSet<KeyframeId>> {
+        let anchor = self.anchor.as_ref().filter(|_| !self.config.recognition.close_loops)?;
+        Some(self.tied_to(anchor.keyframe))
     }
 
     pub(super) fn add_keyframe(

@@ -106,7 +106,7 @@ impl Pipeline {
     }
 
     /// Keyframes tied to one directly, or to one of those.
-    fn tied_to(&self, id: KeyframeId) -> BTreeSet<KeyframeId> {
+    pub(super) fn tied_to(&self, id: KeyframeId) -> BTreeSet<KeyframeId> {
         let tied = |id: KeyframeId| self.pose_graph.neighbours(id);
         let mut all: BTreeSet<KeyframeId> = tied(id).collect();
         all.extend(all.clone().into_iter().flat_map(tied));
