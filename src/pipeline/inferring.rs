@@ -3,7 +3,7 @@
 
 use nalgebra::Point3;
 
-use super::merging::Window;
+use super::merging::{Shared, Window};
 use super::working_size::at_working_size;
 use super::{Pipeline, PreparedFrame};
 use crate::error::{Error, Result};
@@ -153,15 +153,12 @@ impl Pipeline {
         let cameras = others.iter().map(|k| (k.id, k.camera)).zip(echoes);
         let mut geometry = prediction.views;
         let newest = geometry.remove(place);
-        let newest_pose = newest.window_from_camera;
-        let frame = candidate.frame;
-        let newest = on_pixels(newest, &frame.camera, frame.frame.camera.is_some())?;
-        let mut window = Window { newest, newest_pose, others: Vec::new() };
+        let is_calibrated = candidate.frame.frame.camera.is_some();
+        let newest = on_pixels(newest, &candidate.frame.camera, is_calibrated)?;
+        let mut window = Window { newest, others: Vec::new() };
         for (((id, camera), is_echo), geometry) in cameras.zip(geometry) {
-            let pose = geometry.window_from_camera;
-            let is_calibrated = frame.frame.camera.is_some();
             let pointmap = on_pixels(geometry, &camera, is_calibrated)?;
-            window.others.push(super::merging::Shared { id, pointmap, pose, is_echo });
+            window.others.push(Shared { id, pointmap, is_echo });
         }
         Ok(window)
     }

@@ -34,8 +34,6 @@ const DOUBT: f32 = 0.7;
 /// What a model says of a window, at working size and in its own unit.
 pub(super) struct Window {
     pub newest: Pointmap,
-    /// Pose of the newest view in the window.
-    pub newest_pose: Option<Se3>,
     pub others: Vec<Shared>,
 }
 
@@ -43,8 +41,6 @@ pub(super) struct Window {
 pub(super) struct Shared {
     pub id: KeyframeId,
     pub pointmap: Pointmap,
-    /// Its pose in the window.
-    pub pose: Option<Se3>,
     /// Whether the model was given the map's depth of it, so that this is no new evidence.
     pub is_echo: bool,
 }
