@@ -241,30 +241,37 @@ fn sampled_pixels(pointmap: &Pointmap) -> impl Iterator<Item = (usize, usize)> +
 /// The mean of two pointmaps of one view by their confidence; where they are of different surfaces
 /// the first one stays, less sure.
 fn fused(known: &Pointmap, said: &Pointmap, max_measurements: f32) -> Pointmap {
+    let (width, height) = (known.width().min(said.width()), known.height().min(said.height()));
+    let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+    let changes = pixels.filter_map(|(x, y)| {
+        let new = (said.point(x, y)?, said.confidence(x, y));
+        let old = known.point(x, y).map(|point| (point, known.confidence(x, y)));
+        let (point, confidence) = match old {
+            Some(old) => fused_point(old, new, max_measurements),
+            None => (new.0, DOUBT * new.1),
+        };
+        Some((x, y, point, confidence))
+    });
+    let changes: Vec<_> = changes.collect();
     let mut fused = known.clone();
-    for y in 0..known.height().min(said.height()) {
-        for x in 0..known.width().min(said.width()) {
-            let Some(new) = said.point(x, y) else { continue };
-            let new_confidence = said.confidence(x, y);
-            let Some(old) = known.point(x, y) else {
-                fused.set(x, y, new, DOUBT * new_confidence);
-                continue;
-            };
-            let old_confidence = known.confidence(x, y);
-            let sigma_m = (1.0 / old_confidence + 1.0 / new_confidence).sqrt();
-            let gate_m =
-                (FUSION_SIGMAS * f64::from(sigma_m)).max(FUSION_GATE_FRAC * f64::from(old.z));
-            if f64::from((new.z - old.z).abs()) > gate_m {
-                fused.set(x, y, old, DOUBT * old_confidence);
-                continue;
-            }
-            let total = old_confidence + new_confidence;
-            let depth = (old.z * old_confidence + new.z * new_confidence) / total;
-            let limit = (max_measurements * new_confidence).max(old_confidence);
-            fused.set(x, y, old * (depth / old.z), total.min(limit));
-        }
-    }
+    fused.replace(&changes);
     fused
+}
+
+/// A point and its confidence.
+type SurePoint = (Vector3<f32>, f32);
+
+fn fused_point(old: SurePoint, new: SurePoint, max_measurements: f32) -> SurePoint {
+    let (point, confidence) = old;
+    let sigma_m = (1.0 / confidence + 1.0 / new.1).sqrt();
+    let gate_m = (FUSION_SIGMAS * f64::from(sigma_m)).max(FUSION_GATE_FRAC * f64::from(point.z));
+    if f64::from((new.0.z - point.z).abs()) > gate_m {
+        return (point, DOUBT * confidence);
+    }
+    let total = confidence + new.1;
+    let depth = (point.z * confidence + new.0.z * new.1) / total;
+    let limit = (max_measurements * new.1).max(confidence);
+    (point * (depth / point.z), total.min(limit))
 }
 
 /// The pointmap with the sensor's depth where the frame has any; the model fills the holes.
@@ -277,21 +284,28 @@ fn with_measured(
     let (noise, edge_frac) = (sensor.noise(), sensor.edge_step_frac as f32);
     let width = said.width();
     let depth_m = Raster::from_fn(width, said.height(), |x, y| level.depth_m(x, y));
-    let is_edge = |i: usize, depth: f32| {
-        let (x, y) = ((i % width) as i64, (i / width) as i64);
-        let beside = [(-1, 0), (1, 0), (0, -1), (0, 1)].map(|(dx, dy)| depth_m.get(x + dx, y + dy));
-        let known = beside.into_iter().flatten().filter(|&z| z > 0.0);
-        known.clone().count() < 3
-            || known.into_iter().any(|z| (z - depth).abs() > edge_frac * depth)
-    };
-    let mut merged = said;
-    for (i, &depth) in depth_m.values().iter().enumerate().filter(|(_, d)| **d > 0.0) {
-        if is_edge(i, depth) {
-            merged.set(i % width, i / width, rays[i] * depth, 0.0);
-            continue;
-        }
+    let measured = depth_m.values().iter().enumerate().filter(|(_, depth)| **depth > 0.0);
+    let changes = measured.map(|(i, &depth)| {
+        let (x, y) = (i % width, i / width);
         let sigma_m = noise.sigma_m(f64::from(depth)) as f32;
-        merged.set(i % width, i / width, rays[i] * depth, 1.0 / (sigma_m * sigma_m));
-    }
+        let confidence = match is_edge(&depth_m, (x, y), edge_frac) {
+            true => 0.0,
+            false => 1.0 / (sigma_m * sigma_m),
+        };
+        (x, y, rays[i] * depth, confidence)
+    });
+    let changes: Vec<_> = changes.collect();
+    let mut merged = said;
+    merged.replace(&changes);
     merged
+}
+
+/// Whether a pixel with depth stands alone or beside another surface.
+fn is_edge(depth_m: &Raster<f32>, (x, y): (usize, usize), edge_frac: f32) -> bool {
+    let depth = depth_m.at(x, y);
+    let beside = [(-1, 0), (1, 0), (0, -1), (0, 1)]
+        .map(|(dx, dy)| depth_m.get(x as i64 + dx, y as i64 + dy).filter(|&z| z > 0.0));
+    let same = |z: &&f32| (**z - depth).abs() <= edge_frac * depth;
+    let known = beside.iter().flatten();
+    known.clone().count() < 3 || !known.clone().all(|z| same(&z))
 }

@@ -12,6 +12,7 @@ mod merging;
 mod prepare;
 mod priors;
 mod recognizing;
+mod refine_job;
 mod refining;
 mod scaling;
 mod working_size;
@@ -41,7 +42,8 @@ use crate::window::{CovisibilityGraph, Places};
 use looping::Travel;
 pub use prepare::{PreparedFrame, prepare};
 use priors::Inferring;
-pub use refining::{DepthOffset, Refined};
+pub use refine_job::{DepthOffset, RefineJob, RefineOutcome};
+pub use refining::Refined;
 
 /// Turns frames into poses and a map.
 pub struct Pipeline {
@@ -205,14 +207,23 @@ impl Pipeline {
 
     /// Returns the poses of all frames that have one, by the map as it is now.
     pub fn trajectory(&self) -> Trajectory {
-        let poses: BTreeMap<KeyframeId, Se3> =
-            self.map.keyframes().map(|k| (k.id, k.world_from_camera)).collect();
-        let placed = self.records.iter().filter_map(|record| {
+        self.thinned_trajectory(usize::MAX)
+    }
+
+    /// Returns the same, thinned out evenly to at most `max_poses`, the newest among them; what is
+    /// left out costs nothing.
+    pub fn thinned_trajectory(&self, max_poses: usize) -> Trajectory {
+        let every = self.records.len().div_ceil(max_poses.max(1)).max(1);
+        let placed = self.records.iter().rev().step_by(every).filter_map(|record| {
+            let keyframe = self.map.get(record.keyframe)?;
             Some(StampedPose {
                 stamp: record.stamp,
-                world_from_camera: poses.get(&record.keyframe)? * record.keyframe_from_camera,
+                world_from_camera: keyframe.world_from_camera * record.keyframe_from_camera,
             })
         });
-        Trajectory::new(placed.collect())
+        let mut poses: Vec<StampedPose> = placed.collect();
+        // Of several with one stamp the first counts, and the sort keeps their order.
+        poses.reverse();
+        Trajectory::new(poses)
     }
 }

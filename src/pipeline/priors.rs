@@ -15,7 +15,6 @@ use crate::pointmap::Pointmap;
 const SETTLED_WINDOWS: u32 = 2;
 
 /// What is remembered of the model's windows.
-#[derive(Default)]
 pub(super) struct Inferring {
     /// Whether the map's unit is the metre because a sensor says so.
     pub is_metric: bool,
@@ -28,8 +27,25 @@ pub(super) struct Inferring {
     refused: usize,
     /// What is known of the map's unit.
     pub scale: ScaleEvidence,
+    /// The map's unit, in that of its first window.
+    pub unit: f64,
     /// Windows merged when the map was last brought to metres.
     merged_then: usize,
+}
+
+impl Default for Inferring {
+    fn default() -> Self {
+        Self {
+            is_metric: false,
+            challenger: None,
+            fused: BTreeMap::new(),
+            merged: 0,
+            refused: 0,
+            scale: ScaleEvidence::default(),
+            unit: 1.0,
+            merged_then: 0,
+        }
+    }
 }
 
 impl Inferring {

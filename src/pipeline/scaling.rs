@@ -142,6 +142,7 @@ impl Pipeline {
             poses.insert(id, scaled(keyframe.world_from_camera, factor));
         }
         self.move_keyframes(&poses);
+        self.inferring.unit *= factor;
         self.pose_graph.rescale(factor);
         for record in &mut self.records {
             record.keyframe_from_camera = scaled(record.keyframe_from_camera, factor);
