@@ -267,7 +267,7 @@ mod tests {
             rounds: 1,
             converged: true,
         };
-        RefineOutcome { before, refinement, depth_offset_m: 0.0 }
+        RefineOutcome { before, refinement, depth_offset_m: 0.0, unit: 1.0 }
     }
 
     fn at(pipeline: &Pipeline, id: u32) -> [f64; 3] {
