@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use super::drift::{Suspicion, Travel};
-use super::prepare::mean_depth_m;
+use super::keyframing::seen_depth_m;
 use super::{Pipeline, PreparedFrame};
 use crate::constraint::Constraint;
 use crate::keyframe::KeyframeId;
@@ -196,7 +196,7 @@ impl Pipeline {
             supporters.first().and_then(|&id| self.map.get(id)).zip(self.map.get(newest));
         keyframes.is_some_and(|(first, newest)| {
             let gap = first.world_from_camera.inv_mul(&newest.world_from_camera);
-            let reach_m = mean_depth_m(&newest.frame).unwrap_or(f64::INFINITY);
+            let reach_m = seen_depth_m(newest);
             Travel::of(&gap).length() >= reach_m
         })
     }

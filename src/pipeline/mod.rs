@@ -4,14 +4,18 @@
 //! recording are identical, bit for bit.
 
 mod drift;
+mod inferring;
 mod keyframing;
 mod locate;
 mod looping;
 mod mapping;
+mod merging;
 mod prepare;
+mod priors;
 mod recognizing;
 mod refine_job;
 mod refining;
+mod scaling;
 mod working_size;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +42,7 @@ use crate::window::{CovisibilityGraph, Places};
 
 use drift::Travel;
 pub use prepare::{PreparedFrame, prepare};
+use priors::Inferring;
 pub use refine_job::{DepthOffset, RefineJob, RefineOutcome};
 pub use refining::Refined;
 
@@ -62,6 +67,8 @@ pub struct Pipeline {
     wants_keyframe: bool,
     /// What knows places again, where there is an extractor of features.
     recognizer: Option<Recognizer>,
+    /// What is remembered of the model's windows.
+    inferring: Inferring,
     /// How far the camera has come.
     travel: Travel,
     /// Loops that keyframes of late saw and nothing has borne out yet, in order.
@@ -125,6 +132,7 @@ impl Pipeline {
             records: Vec::new(),
             wants_keyframe: false,
             recognizer,
+            inferring: Inferring::default(),
             travel: Travel::default(),
             suspected: Vec::new(),
         }
