@@ -5,7 +5,7 @@
 
 use nalgebra::{Matrix6, Vector6};
 
-use super::keyframing::KeyframeChange;
+use super::keyframing::{KeyframeChange, seen_depth_m, shared_frac};
 use super::{Location, Pipeline, PreparedFrame};
 use crate::dense_residual::RelativeView;
 use crate::error::Result;
@@ -16,7 +16,6 @@ use crate::observer::{MapUpdate, TrackingState};
 use crate::recognition::Sighting;
 use crate::stamp::Stamp;
 use crate::tracking::{Tracked, has_left_keyframe};
-use crate::window::overlap_frac;
 
 /// Another keyframe is taken up where it shares this much more with the frame.
 const GAIN_FRAC: f64 = 0.05;
@@ -87,12 +86,11 @@ impl Pipeline {
         frame: &PreparedFrame,
         tracked: &Tracked,
     ) -> KeyframeChange {
-        let (Some(current), Some(depth_m)) = (self.current_keyframe(), frame.mean_depth_m) else {
-            return KeyframeChange::default();
-        };
+        let Some(current) = self.current_keyframe() else { return KeyframeChange::default() };
+        let depth_m = frame.mean_depth_m.unwrap_or_else(|| seen_depth_m(current));
         let frame_from_current = tracked.view.target_from_reference;
-        let shared = overlap_frac(&frame.pyramid, &current.pyramid, &frame_from_current.inverse())
-            .min(tracked.overlap_frac);
+        let shared =
+            shared_frac(frame, current, &frame_from_current.inverse()).min(tracked.overlap_frac);
         if !has_left_keyframe(&frame_from_current, shared, depth_m, &self.config.keyframe) {
             return KeyframeChange::default();
         }
@@ -111,8 +109,7 @@ impl Pipeline {
         current: KeyframeId,
         shared: f64,
     ) -> Option<KeyframeId> {
-        let view = (&frame.pyramid, frame.mean_depth_m.unwrap_or(0.0));
-        self.overlaps(view, world_from_frame)
+        self.overlaps(frame, world_from_frame)
             .into_iter()
             .filter(|&(id, overlap)| id != current && overlap >= shared + GAIN_FRAC)
             .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
@@ -177,7 +174,7 @@ impl Pipeline {
             TrackingState::Lost(reason) => Some(reason.to_string()),
             TrackingState::Tracking | TrackingState::Relocalized => None,
         };
-        let guess = self.fix.as_ref().map(|fix| self.carried_on(fix, update.stamp, odometry));
+        let guess = self.fix.as_ref().map(|fix| self.guessed(fix, update.stamp, odometry));
         Localization {
             is_localized: update.state.has_pose(),
             reason,
@@ -188,7 +185,7 @@ impl Pipeline {
 
     /// The last pose, moved by odometry, or else left where it was, with what may have happened
     /// since: odometry drifts, and without it the camera moves as cameras do.
-    fn carried_on(
+    fn guessed(
         &self,
         fix: &Fix,
         stamp: Stamp,

@@ -1,6 +1,7 @@
 //! How the map begins and grows: frames are placed, and sharpen the keyframe they hang on.
 
 use super::locate::covariance_in_keyframe;
+use super::priors::Inferring;
 use super::{Anchor, FrameRecord, Pipeline, PreparedFrame};
 use crate::dense_residual::RelativeView;
 use crate::error::{Error, Result};
@@ -75,7 +76,8 @@ impl Pipeline {
         self.records.clear();
         self.past_sessions.clear();
         (self.map_from_world, self.fix) = (None, None);
-        self.unconfirmed = None;
+        self.suspected.clear();
+        self.inferring = Inferring::default();
         if let Some(recognizer) = &mut self.recognizer {
             recognizer.clear();
         }
@@ -102,9 +104,13 @@ impl Pipeline {
             true => self.follow_map(frame, tracked),
             false => {
                 self.fuse_frame(frame, tracked);
+                self.confirm_first(frame)?;
                 self.change_keyframe(frame, tracked)?
             }
         };
+        if let Some(keyframe) = change.new_keyframe {
+            self.settle_scale(keyframe);
+        }
         let mut update = self.update(frame.frame.id, frame.frame.stamp, state);
         update.world_from_camera = self.last_pose();
         update.previous_from_camera = previous_from_camera;
@@ -167,6 +173,7 @@ impl Pipeline {
             new_keyframe: None,
             loops_closed: 0,
             keyframes: self.map.len(),
+            scale: self.scale(),
         }
     }
 }

@@ -1,217 +1,311 @@
-//! Two maps of one place become one: by keyframes of the one that recognise keyframes of the other.
+//! What a window of views says, brought into the map.
 //!
-//! As with loops, nothing is believed that only one view says: several keyframes have to call for
-//! the same alignment of the maps, and no other alignment may have half as many.
+//! The window has a scale of its own. The keyframes that it shares with the map tell it, pixel by
+//! pixel: no pose is needed for that. Then the newest view's surfaces are laid on those that the
+//! map has, and both are fused by their confidence; errors that differ from window to window
+//! average out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use nalgebra::{Point3, Vector3};
 
-use super::looping::{loop_constraint, sober};
-use super::{FrameRecord, MapSnapshot, Pipeline};
-use crate::constraint::Constraint;
-use crate::dense_residual::RelativeView;
-use crate::error::{Error, Result};
+use super::Pipeline;
+use super::inferring::Candidate;
 use crate::geometry::Se3;
 use crate::keyframe::{Keyframe, KeyframeId};
-use crate::pose_graph::StoredConstraint;
-use crate::recognition::Sighting;
-use crate::reference::Reference;
+use crate::pointmap::Pointmap;
+use crate::pyramid::Level;
+use crate::raster::Raster;
+use crate::sensor::SensorConfig;
 
-/// Keyframes of the other map that have to agree on where it lies, if it has so many.
-const MIN_WITNESSES: usize = 3;
-/// Ties around which keyframes are aligned once more.
-const MAX_ALIGNED: usize = 5;
+/// About how many pixels of a view are compared.
+const SAMPLES: usize = 3000;
+/// Depths whose logarithms differ by less than this agree.
+const AGREEMENT_LOG: f64 = 0.12;
+/// A window in which a smaller share of pixels agrees with the map has failed.
+const MIN_AGREEING_FRAC: f64 = 0.45;
+/// Fewer pixels than this say nothing.
+const MIN_COMPARED: usize = 50;
+/// Depths that differ by less than this many standard deviations are of one surface, …
+const FUSION_SIGMAS: f64 = 3.0;
+/// … and by less than this share in any case.
+const FUSION_GATE_FRAC: f64 = 0.05;
+/// What is left of the confidence of a point that a window contradicts.
+const DOUBT: f32 = 0.7;
 
-/// What a merge has come to.
+/// What a model says of a window, at working size and in its own unit.
+pub(super) struct Window {
+    pub newest: Pointmap,
+    pub others: Vec<Shared>,
+}
+
+/// What a model says of a keyframe that the map has.
+pub(super) struct Shared {
+    pub id: KeyframeId,
+    pub pointmap: Pointmap,
+    /// Whether the model was given the map's depth of it, so that this is no new evidence.
+    pub is_echo: bool,
+}
+
+/// How a window compares with what is known, in logarithms of depth.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Merged {
-    /// Keyframes that came from the other map.
-    pub keyframes: usize,
-    /// Pairs of keyframes that tie the maps together.
-    pub ties: usize,
-    /// Where the other map's world lies in this one's.
-    pub world_from_other: Se3,
+pub(super) struct Comparison {
+    /// Logarithm of what the window's lengths are to be multiplied by.
+    pub log_scale: f64,
+    /// Share of pixels that agree then.
+    pub agreeing_frac: f64,
+    /// Pixels compared.
+    pub compared: usize,
 }
 
-/// A keyframe of the other map, seen by one of this map.
-struct Meeting {
-    view: KeyframeId,
-    other_from_view: Se3,
-    sighting: Sighting,
-}
+impl Comparison {
+    /// Returns the median of logarithms of known over predicted depth, and how many are near it.
+    pub(super) fn of(mut logs: Vec<f32>) -> Option<Self> {
+        let middle = logs.len() / 2;
+        if logs.len() < MIN_COMPARED {
+            return None;
+        }
+        let median = *logs.select_nth_unstable_by(middle, f32::total_cmp).1;
+        let near = |log: &&f32| f64::from((**log - median).abs()) < AGREEMENT_LOG;
+        let agreeing = logs.iter().filter(near).count();
+        Some(Self {
+            log_scale: f64::from(median),
+            agreeing_frac: agreeing as f64 / logs.len() as f64,
+            compared: logs.len(),
+        })
+    }
 
-impl Meeting {
-    fn world_from_other(&self) -> Se3 {
-        self.sighting.world_from_view * self.other_from_view.inverse()
+    fn is_good(&self) -> bool {
+        self.agreeing_frac >= MIN_AGREEING_FRAC
     }
 }
 
 impl Pipeline {
-    /// Takes another map of the same place into this one.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] where places cannot be recognised, or no place is common to both maps; this
-    /// map is then as it was.
-    pub fn merge(&mut self, other: &MapSnapshot) -> Result<Merged> {
-        let views = other.map(self.config.tracking.pyramid_levels);
-        let meetings = self.agreeing(self.meetings(other, |id| views.get(id))?);
-        let needed = MIN_WITNESSES.min(views.len());
-        if witnesses(&meetings) < needed || meetings.is_empty() {
-            let found = witnesses(&meetings);
-            return Err(Error::Usage(format!(
-                "the maps cannot be joined: {found} keyframes agree on where the one lies in the \
-                 other, at least {needed} have to; map more of what both show"
-            )));
-        }
-        let first = self.map.next_id().0;
-        let renumbered = |id: KeyframeId| KeyframeId(first + id.0);
-        let (ties, world_from_other) = self.ties(&meetings, |id| views.get(id), renumbered);
-        self.take_over(other, views.keyframes(), &world_from_other, renumbered)?;
-        self.tie(&ties);
-        let new: Vec<KeyframeId> = views.keyframes().map(|k| renumbered(k.id)).collect();
-        self.settle(&new);
-        for tie in ties.iter().take(MAX_ALIGNED) {
-            self.see_anew(tie.target);
-            self.align_around(tie.target, Some(tie.source));
-        }
-        Ok(Merged { keyframes: new.len(), ties: ties.len(), world_from_other })
-    }
-
-    fn meetings<'a>(
-        &self,
-        other: &MapSnapshot,
-        view: impl Fn(KeyframeId) -> Option<&'a Keyframe>,
-    ) -> Result<Vec<Meeting>> {
-        let Some(recognizer) = &self.recognizer else {
-            let problem = "maps are joined by recognition: set recognition.enabled=true";
-            return Err(Error::Usage(problem.to_owned()));
-        };
-        let mut meetings = Vec::new();
-        for stored in &other.keyframes {
-            let (Some(view), Some(features)) = (view(stored.id), &stored.features) else {
-                continue;
-            };
-            let sightings = recognizer.sight_stored(view, features, |id| self.map.get(id))?;
-            meetings.extend(sightings.into_iter().map(|sighting| Meeting {
-                view: view.id,
-                other_from_view: view.world_from_camera,
-                sighting,
-            }));
-        }
-        Ok(meetings)
-    }
-
-    /// The meetings that agree with the one that most agree with, or none where others do as well.
-    fn agreeing(&self, meetings: Vec<Meeting>) -> Vec<Meeting> {
-        let Some(recognizer) = &self.recognizer else { return Vec::new() };
-        let agree = |a: &Meeting, b: &Meeting| {
-            let world_from_view = b.world_from_other() * a.other_from_view;
-            let by_b = Sighting { world_from_view, ..a.sighting.clone() };
-            recognizer.agree(&a.sighting, &by_b)
-        };
-        let supporters = |a: &Meeting| -> BTreeSet<usize> {
-            (0..meetings.len()).filter(|&i| agree(a, &meetings[i])).collect()
-        };
-        let views = |group: &BTreeSet<usize>| {
-            group.iter().map(|&i| meetings[i].view).collect::<BTreeSet<_>>().len()
-        };
-        let groups: Vec<BTreeSet<usize>> = meetings.iter().map(supporters).collect();
-        let Some(best) = groups.iter().max_by_key(|group| (views(group), group.len())) else {
-            return Vec::new();
-        };
-        let rivals = groups.iter().filter(|group| group.is_disjoint(best));
-        let rival = rivals.map(views).max().unwrap_or(0);
-        let best = if 2 * rival > views(best) { BTreeSet::new() } else { best.clone() };
-        let chosen = meetings.into_iter().enumerate().filter(|(i, _)| best.contains(i));
-        chosen.map(|(_, meeting)| meeting).collect()
-    }
-
-    /// Constraints between the maps, the surest first, as tracked where the tracker bears them out,
-    /// and where the surest one puts the other map.
-    fn ties<'a>(
-        &self,
-        meetings: &[Meeting],
-        view: impl Fn(KeyframeId) -> Option<&'a Keyframe>,
-        renumbered: impl Fn(KeyframeId) -> KeyframeId,
-    ) -> (Vec<Constraint>, Se3) {
-        let mut sorted: Vec<&Meeting> = meetings.iter().collect();
-        sorted.sort_by_key(|m| std::cmp::Reverse(m.sighting.pose.inliers.len()));
-        let tracked: Vec<(&Meeting, Constraint)> = sorted
-            .iter()
-            .filter_map(|meeting| Some((*meeting, self.tracked_tie(meeting, view(meeting.view)?)?)))
-            .collect();
-        let Some((meeting, tie)) = tracked.first() else {
-            let ties = sorted.iter().map(|m| loop_constraint(renumbered(m.view), &m.sighting));
-            let best = sorted.first().map_or_else(Se3::identity, |m| m.world_from_other());
-            return (ties.collect(), best);
-        };
-        let known = self.map.get(tie.source).map_or_else(Se3::identity, |k| k.world_from_camera);
-        let world_from_view = known * tie.target_from_source.inverse();
-        let best = world_from_view * meeting.other_from_view.inverse();
-        let renumber = |(_, tie): &(&Meeting, Constraint)| Constraint {
-            target: renumbered(tie.target),
-            ..*tie
-        };
-        (tracked.iter().map(renumber).collect(), best)
-    }
-
-    fn tracked_tie(&self, meeting: &Meeting, view: &Keyframe) -> Option<Constraint> {
-        let keyframe = self.map.get(meeting.sighting.keyframe)?;
-        let max_points = self.config.tracking.max_points;
-        let reference = Reference::new(&keyframe.pyramid, &keyframe.pointmap, max_points);
-        let target_from_reference = meeting.sighting.pose.target_from_source.inverse();
-        let start = RelativeView { target_from_reference, ..RelativeView::identity() };
-        let tracked = self.tracker.track(&reference, &view.pyramid, &[start], None);
-        let information = tracked.covariance.cholesky()?.inverse();
-        let constraint = Constraint {
-            target: view.id,
-            source: keyframe.id,
-            target_from_source: tracked.view.target_from_reference,
-            information,
-        };
-        self.config.relocalization.accepts(&tracked).then(|| sober(&constraint))
-    }
-
-    /// Takes over keyframes, ties and frames under new numbers.
-    fn take_over<'a>(
+    /// Brings a window into the map's unit and the map's older keyframes up to date; returns the
+    /// pointmap of the newest view, or `None` where the window contradicts the map.
+    pub(super) fn merge(
         &mut self,
-        other: &MapSnapshot,
-        views: impl Iterator<Item = &'a Keyframe>,
-        world_from_other: &Se3,
-        renumbered: impl Fn(KeyframeId) -> KeyframeId,
-    ) -> Result<()> {
-        let mut features: BTreeMap<KeyframeId, _> =
-            other.keyframes.iter().map(|k| (k.id, k.features.clone())).collect();
-        for view in views {
-            let id = renumbered(view.id);
-            let world_from_camera = world_from_other * view.world_from_camera;
-            self.map.insert(Keyframe { id, world_from_camera, ..view.clone() });
-            self.places.set(id, world_from_camera.translation.vector.into());
-            self.covisibility.insert(id);
-            self.take_in_features(id, features.remove(&view.id).flatten())?;
+        candidate: Candidate<'_>,
+        mut window: Window,
+    ) -> Option<Pointmap> {
+        let level = candidate.frame.pyramid.levels().first()?;
+        let measured = Comparison::of(log_ratios(&window.newest, |x, y| level.depth_m(x, y)));
+        if let Some(scale) = measured {
+            // The sensor knows better than any window how long a metre is.
+            self.inferring.note_window(None);
+            let pointmap = window.newest.scaled(scale.log_scale.exp());
+            let rays = candidate.frame.camera.rays();
+            return Some(with_measured(pointmap, level, &rays, &self.config.sensor));
         }
-        self.map.reserve_below(renumbered(other.graph.next_keyframe));
-        let constraint = |stored: &StoredConstraint<Se3, 6>| {
-            let target = renumbered(stored.constraint.target);
-            let source = renumbered(stored.constraint.source);
-            StoredConstraint {
-                constraint: Constraint { target, source, ..stored.constraint },
-                ..*stored
-            }
+        let by_pixels = self.compare_pixels(&window);
+        let Some(scale) = by_pixels else {
+            self.inferring.note_window(Some(0.0));
+            return window.others.is_empty().then_some(window.newest);
         };
-        let constraints: Vec<_> = other.graph.constraints.iter().map(constraint).collect();
-        self.pose_graph.restore(&constraints);
-        for &(a, b, shared) in &other.graph.covisibility {
-            self.covisibility.connect(renumbered(a), renumbered(b), shared);
+        if !scale.is_good() {
+            self.inferring.note_refused();
+            return self.reconsider(&mut window, &scale);
         }
-        let ties = other.graph.long_ties.iter();
-        self.long_ties.extend(ties.map(|&(a, b)| (renumbered(a), renumbered(b))));
-        let record = |r: &FrameRecord| FrameRecord { keyframe: renumbered(r.keyframe), ..*r };
-        let sessions = other.graph.sessions.iter();
-        self.past_sessions.extend(sessions.map(|session| session.iter().map(record).collect()));
-        Ok(())
+        let pointmap = window.newest.scaled(scale.log_scale.exp());
+        let across = self.compare_across(&candidate, &pointmap, &window);
+        if across.is_some_and(|across| !across.is_good()) {
+            self.inferring.note_refused();
+            return None;
+        }
+        self.inferring.note_window(Some(scale.log_scale));
+        self.fuse_window(&window, scale.log_scale.exp());
+        let pointmap = pointmap.scaled(across.map_or(0.0, |across| across.log_scale).exp());
+        Some(self.agreed(candidate, pointmap))
+    }
+
+    /// The window's scale by the pixels of keyframes that the map has, each keyframe as one voice.
+    fn compare_pixels(&self, window: &Window) -> Option<Comparison> {
+        let ratios = |shared: &Shared| -> Option<Vec<f32>> {
+            let known = &self.map.get(shared.id)?.pointmap;
+            let logs = log_ratios(&shared.pointmap, |x, y| known.point(x, y).map_or(0.0, |p| p.z));
+            Some(logs)
+        };
+        let all: Vec<Vec<f32>> = window.others.iter().filter_map(ratios).collect();
+        Comparison::of(all.concat())
+    }
+
+    /// How the newest view's surfaces, already at about the right scale, lie to those of the
+    /// keyframes that share the window.
+    fn compare_across(
+        &self,
+        candidate: &Candidate<'_>,
+        newest: &Pointmap,
+        window: &Window,
+    ) -> Option<Comparison> {
+        let of_one = |shared: &Shared| -> Option<Vec<f32>> {
+            let keyframe = self.map.get(shared.id)?;
+            let there = keyframe.world_from_camera.inv_mul(&candidate.world_from_camera);
+            Some(log_ratios_across(newest, keyframe, &there))
+        };
+        let all: Vec<Vec<f32>> = window.others.iter().filter_map(of_one).collect();
+        Comparison::of(all.concat())
+    }
+
+    /// A map of one keyframe may itself be what is wrong: when two windows contradict it and agree
+    /// with one another, the later one is believed.
+    fn reconsider(&mut self, window: &mut Window, scale: &Comparison) -> Option<Pointmap> {
+        let (1, [shared]) = (self.map.len(), &mut window.others[..]) else { return None };
+        let factor = scale.log_scale.exp();
+        let first = shared.pointmap.scaled(factor);
+        let agree = self.inferring.challenger.take().and_then(|challenger: Pointmap| {
+            Comparison::of(log_ratios(&first, |x, y| challenger.point(x, y).map_or(0.0, |p| p.z)))
+        });
+        if !agree.is_some_and(|agree| agree.is_good()) {
+            self.inferring.challenger = Some(first);
+            return None;
+        }
+        self.inferring.begin_anew();
+        self.inferring.note_window(Some(scale.log_scale));
+        self.inferring.note_window(Some(scale.log_scale));
+        if let Some(keyframe) = self.map.get_mut(shared.id) {
+            set_pointmap(keyframe, first);
+        }
+        Some(window.newest.scaled(factor))
+    }
+
+    /// Fuses what a window says of older keyframes into those.
+    fn fuse_window(&mut self, window: &Window, factor: f64) {
+        let max_measurements = self.config.map.max_fused_measurements as f32;
+        for shared in window.others.iter().filter(|shared| !shared.is_echo) {
+            let Some(keyframe) = self.map.get_mut(shared.id) else { continue };
+            if keyframe.frame.depth.is_some() {
+                continue;
+            }
+            let said = shared.pointmap.scaled(factor);
+            let fused = fused(&keyframe.pointmap, &said, max_measurements);
+            set_pointmap(keyframe, fused);
+            self.inferring.note_fused(shared.id);
+        }
+    }
+
+    /// The newest view's geometry as all keyframes agree on it.
+    fn agreed(&self, candidate: Candidate<'_>, pointmap: Pointmap) -> Pointmap {
+        let keyframe = Keyframe {
+            id: KeyframeId(u32::MAX),
+            frame: candidate.frame.frame.clone(),
+            camera: candidate.frame.camera,
+            pyramid: candidate.frame.pyramid.clone(),
+            pointmap,
+            world_from_camera: candidate.world_from_camera,
+        };
+        let agreed = self.map.agreed(&keyframe, &self.config.map);
+        agreed.limited(&keyframe.pointmap, self.config.map.max_fused_measurements as f32)
     }
 }
 
-fn witnesses(meetings: &[Meeting]) -> usize {
-    meetings.iter().map(|m| m.view).collect::<BTreeSet<_>>().len()
+/// Gives a keyframe whose frame has no depth of its own a new geometry, and its pyramid the depth
+/// by which others are compared with it.
+pub(super) fn set_pointmap(keyframe: &mut Keyframe, pointmap: Pointmap) {
+    if keyframe.frame.depth.is_none() {
+        keyframe.pyramid = keyframe.pyramid.with_depth(&pointmap.depths());
+    }
+    keyframe.pointmap = pointmap;
+}
+
+/// Logarithms of known over predicted depth at some pixels that have both.
+fn log_ratios(predicted: &Pointmap, known_m: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+    sampled_pixels(predicted)
+        .filter_map(|(x, y)| Some((known_m(x, y), predicted.point(x, y)?.z)))
+        .filter(|(known, _)| *known > 0.0)
+        .map(|(known, predicted)| (known / predicted).ln())
+        .collect()
+}
+
+/// Logarithms of the depth that a keyframe has over the one that a view's points have there.
+fn log_ratios_across(view: &Pointmap, keyframe: &Keyframe, keyframe_from_view: &Se3) -> Vec<f32> {
+    let known = &keyframe.pointmap;
+    let ratio = |(x, y): (usize, usize)| -> Option<f32> {
+        let point = keyframe_from_view * Point3::from(view.point(x, y)?.cast::<f64>());
+        let pixel = keyframe.camera.project(&point)?;
+        let (column, row) = (pixel.x.round(), pixel.y.round());
+        let inside = column >= 0.0
+            && row >= 0.0
+            && column < known.width() as f64
+            && row < known.height() as f64;
+        let found = inside.then(|| known.point(column as usize, row as usize)).flatten()?;
+        Some((f64::from(found.z) / point.z).ln() as f32)
+    };
+    sampled_pixels(view).filter_map(ratio).collect()
+}
+
+fn sampled_pixels(pointmap: &Pointmap) -> impl Iterator<Item = (usize, usize)> + use<> {
+    let (width, height) = (pointmap.width(), pointmap.height());
+    let stride = (((width * height) as f64 / SAMPLES as f64).sqrt() as usize).max(1);
+    let rows = (stride / 2..height).step_by(stride);
+    rows.flat_map(move |y| (stride / 2..width).step_by(stride).map(move |x| (x, y)))
+}
+
+/// The mean of two pointmaps of one view by their confidence; where they are of different surfaces
+/// the first one stays, less sure.
+fn fused(known: &Pointmap, said: &Pointmap, max_measurements: f32) -> Pointmap {
+    let (width, height) = (known.width().min(said.width()), known.height().min(said.height()));
+    let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+    let changes = pixels.filter_map(|(x, y)| {
+        let new = (said.point(x, y)?, said.confidence(x, y));
+        let old = known.point(x, y).map(|point| (point, known.confidence(x, y)));
+        let (point, confidence) = match old {
+            Some(old) => fused_point(old, new, max_measurements),
+            None => (new.0, DOUBT * new.1),
+        };
+        Some((x, y, point, confidence))
+    });
+    let changes: Vec<_> = changes.collect();
+    let mut fused = known.clone();
+    fused.replace(&changes);
+    fused
+}
+
+/// A point and its confidence.
+type SurePoint = (Vector3<f32>, f32);
+
+fn fused_point(old: SurePoint, new: SurePoint, max_measurements: f32) -> SurePoint {
+    let (point, confidence) = old;
+    let sigma_m = (1.0 / confidence + 1.0 / new.1).sqrt();
+    let gate_m = (FUSION_SIGMAS * f64::from(sigma_m)).max(FUSION_GATE_FRAC * f64::from(point.z));
+    if f64::from((new.0.z - point.z).abs()) > gate_m {
+        return (point, DOUBT * confidence);
+    }
+    let total = confidence + new.1;
+    let depth = (point.z * confidence + new.0.z * new.1) / total;
+    let limit = (max_measurements * new.1).max(confidence);
+    (point * (depth / point.z), total.min(limit))
+}
+
+/// The pointmap with the sensor's depth where the frame has any; the model fills the holes.
+fn with_measured(
+    said: Pointmap,
+    level: &Level,
+    rays: &[Vector3<f32>],
+    sensor: &SensorConfig,
+) -> Pointmap {
+    let (noise, edge_frac) = (sensor.noise(), sensor.edge_step_frac as f32);
+    let width = said.width();
+    let depth_m = Raster::from_fn(width, said.height(), |x, y| level.depth_m(x, y));
+    let measured = depth_m.values().iter().enumerate().filter(|(_, depth)| **depth > 0.0);
+    let changes = measured.map(|(i, &depth)| {
+        let (x, y) = (i % width, i / width);
+        let sigma_m = noise.sigma_m(f64::from(depth)) as f32;
+        let confidence = match is_edge(&depth_m, (x, y), edge_frac) {
+            true => 0.0,
+            false => 1.0 / (sigma_m * sigma_m),
+        };
+        (x, y, rays[i] * depth, confidence)
+    });
+    let changes: Vec<_> = changes.collect();
+    let mut merged = said;
+    merged.replace(&changes);
+    merged
+}
+
+/// Whether a pixel with depth stands alone or beside another surface.
+fn is_edge(depth_m: &Raster<f32>, (x, y): (usize, usize), edge_frac: f32) -> bool {
+    let depth = depth_m.at(x, y);
+    let beside = [(-1, 0), (1, 0), (0, -1), (0, 1)]
+        .map(|(dx, dy)| depth_m.get(x as i64 + dx, y as i64 + dy).filter(|&z| z > 0.0));
+    let same = |z: &&f32| (**z - depth).abs() <= edge_frac * depth;
+    let known = beside.iter().flatten();
+    known.clone().count() < 3 || !known.clone().all(|z| same(&z))
 }

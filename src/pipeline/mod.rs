@@ -3,6 +3,9 @@
 //! A function of its inputs: no files, clocks or threads of its own, so two replays of one
 //! recording are identical, bit for bit.
 
+mod drift;
+mod inferring;
+mod joining;
 mod keyframing;
 mod localizing;
 mod locate;
@@ -10,9 +13,12 @@ mod looping;
 mod mapping;
 mod merging;
 mod prepare;
+mod priors;
 mod pruning;
 mod recognizing;
+mod refine_job;
 mod refining;
+mod scaling;
 mod snapshot;
 mod working_size;
 
@@ -35,15 +41,17 @@ use crate::recognition::{Recognizer, Sighting};
 use crate::reference::Reference;
 use crate::stamp::Stamp;
 use crate::tracking::{LostReason, Tracked, Tracker};
-use crate::trajectory::Trajectory;
+use crate::trajectory::{StampedPose, Trajectory};
 use crate::window::{CovisibilityGraph, Places};
 
+use drift::Travel;
+pub use joining::Joined;
 use localizing::Fix;
 pub use localizing::Localization;
-use looping::Travel;
-pub use merging::Merged;
 pub use prepare::{PreparedFrame, prepare};
-pub use refining::{DepthOffset, Refined};
+use priors::Inferring;
+pub use refine_job::{DepthOffset, RefineJob, RefineOutcome};
+pub use refining::Refined;
 pub use snapshot::{GraphSnapshot, KeyframeSnapshot, MapSnapshot};
 
 /// Turns frames into poses and a map.
@@ -73,10 +81,12 @@ pub struct Pipeline {
     wants_keyframe: bool,
     /// What knows places again, where there is an extractor of features.
     recognizer: Option<Recognizer>,
+    /// What is remembered of the model's windows.
+    inferring: Inferring,
     /// How far the camera has come.
     travel: Travel,
-    /// A loop that the last keyframe was alone to see.
-    unconfirmed: Option<(KeyframeId, Sighting)>,
+    /// Loops that keyframes of late saw and nothing has borne out yet, in order.
+    suspected: Vec<(KeyframeId, Sighting)>,
 }
 
 /// The keyframe that frames are tracked against.
@@ -143,8 +153,9 @@ impl Pipeline {
             fix: None,
             wants_keyframe: false,
             recognizer,
+            inferring: Inferring::default(),
             travel: Travel::default(),
-            unconfirmed: None,
+            suspected: Vec::new(),
         }
     }
 
@@ -228,7 +239,23 @@ impl Pipeline {
 
     /// Returns the poses of all frames of this session that have one, by the map as it is now.
     pub fn trajectory(&self) -> Trajectory {
-        let poses = self.map.keyframes().map(|k| (k.id, k.world_from_camera)).collect();
-        snapshot::trajectory(&self.records, &poses)
+        self.thinned_trajectory(usize::MAX)
+    }
+
+    /// Returns the same, thinned out evenly to at most `max_poses`, the newest among them; what is
+    /// left out costs nothing.
+    pub fn thinned_trajectory(&self, max_poses: usize) -> Trajectory {
+        let every = self.records.len().div_ceil(max_poses.max(1)).max(1);
+        let placed = self.records.iter().rev().step_by(every).filter_map(|record| {
+            let keyframe = self.map.get(record.keyframe)?;
+            Some(StampedPose {
+                stamp: record.stamp,
+                world_from_camera: keyframe.world_from_camera * record.keyframe_from_camera,
+            })
+        });
+        let mut poses: Vec<StampedPose> = placed.collect();
+        // Of several with one stamp the first counts, and the sort keeps their order.
+        poses.reverse();
+        Trajectory::new(poses)
     }
 }

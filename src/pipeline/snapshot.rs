@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use super::looping::Travel;
+use super::drift::Travel;
 use super::{FrameRecord, Pipeline};
 use crate::config::Config;
 use crate::constraint::Constraint;
@@ -232,6 +232,7 @@ impl Pipeline {
         if let Some(keyframe) = graph.anchor.or(last) {
             self.set_anchor(keyframe);
         }
+        self.inferring.is_metric = self.map.keyframes().any(|k| k.frame.depth.is_some());
         self.lost_frames = 1;
     }
 

@@ -104,7 +104,7 @@ fn merge(first: &Path, second: &Path, output: &Path) -> anyhow::Result<()> {
     let models = model::open(&config)?;
     let mut pipeline = Pipeline::new(config, models);
     pipeline.restore(first)?;
-    let merged = pipeline.merge(&second)?;
+    let merged = pipeline.join(&second)?;
     store::save(output, &pipeline.snapshot(), ImageQuality::Lossless)?;
     let turn_deg = merged.world_from_other.rotation.angle().to_degrees();
     let shift_m = merged.world_from_other.translation.vector.norm();
