@@ -90,7 +90,12 @@ fn errors(config: &OracleConfig, given: impl Fn(&Case, &[usize]) -> Given) -> Er
 /// The usual errors without windows that fail and pixels that are far off.
 fn usual() -> OracleConfig {
     let priors = PriorEffects { upset_frac: 0.0, ..PriorEffects::default() };
-    OracleConfig { failure_frac: 0.0, wrong_confidence_frac: 0.0, priors, ..OracleConfig::default() }
+    OracleConfig {
+        failure_frac: 0.0,
+        wrong_confidence_frac: 0.0,
+        priors,
+        ..OracleConfig::default()
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use recon_node::model::mapanything::{
 use recon_node::model::weights::{NamedArchitecture, Precision, write_random};
 use recon_node::observer::MapUpdate;
 use recon_node::pipeline::Pipeline;
-use recon_node::simulator::{OracleConfig, OracleModel, Simulator, SimulatorConfig, World};
+use recon_node::simulator::{OracleConfig, OracleModel, Simulator, SimulatorConfig};
 
 const ARCHITECTURES: [NamedArchitecture; 2] =
     [NamedArchitecture::TinyV1, NamedArchitecture::TinyV1_1];
@@ -32,8 +32,10 @@ fn backend(architecture: NamedArchitecture) -> MapAnythingBackend {
     MapAnythingBackend::new(model, options)
 }
 
+/// Slow, so that small images are enough for every frame to be tracked: looking for lost ones takes
+/// the longest.
 fn recording() -> SimulatorConfig {
-    SimulatorConfig { width: 64, height: 48, ..SimulatorConfig::round_of(World::Room) }
+    SimulatorConfig { width: 96, height: 72, loop_secs: 120.0, ..SimulatorConfig::default() }
 }
 
 /// What each call of the model was about.
@@ -98,7 +100,7 @@ fn run(
     log
 }
 
-/// Round after round through a room; a keyframe every second, and one window for each at least.
+/// Half a round through a room; a keyframe every second, and one window for each at least.
 #[test]
 fn tensors_take_as_much_memory_after_2000_frames_as_after_100() {
     let (mut early, mut late) = (0, 0);
@@ -136,7 +138,7 @@ fn updates(architecture: NamedArchitecture) -> Vec<MapUpdate> {
     let mut pipeline = Pipeline::new(Config::default(), Box::new(backend(architecture)));
     let mut simulator = Simulator::new(recording()).unwrap();
     let mut process = |index| pipeline.process(&simulator.render(index).unwrap()).unwrap();
-    (0..30).map(&mut process).collect()
+    (0..12).map(&mut process).collect()
 }
 
 /// Images alone, without camera and depth: what the network lacks is said or guessed, and no run
