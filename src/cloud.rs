@@ -1,6 +1,6 @@
 //! Point clouds with colour.
 
-use nalgebra::Point3;
+use nalgebra::{Point3, Vector3};
 
 use crate::error::{Error, Result};
 
@@ -38,4 +38,15 @@ impl PointCloud {
             found: self.colors.len().to_string(),
         })
     }
+}
+
+/// Points that know which way their surface faces, and how sure they are.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SurfaceCloud {
+    /// Where they are, and their colours.
+    pub cloud: PointCloud,
+    /// Unit normal of each point, towards where it was seen from; zero where it is not known.
+    pub normals: Vec<Vector3<f32>>,
+    /// Confidence of each point: inverse variance, 1/m².
+    pub confidence: Vec<f32>,
 }

@@ -1,6 +1,7 @@
 //! Pointmaps: what a model says about the geometry of one view, pixel by pixel.
 
 use nalgebra::Vector3;
+use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::raster::Raster;
@@ -80,6 +81,18 @@ impl Pointmap {
         let index = y * self.width() + x;
         self.points_in_camera.values_mut()[index] = point_in_camera;
         self.confidence.values_mut()[index] = confidence;
+    }
+
+    /// Returns the pointmap without the points, each given with its confidence, that are not to be
+    /// kept.
+    pub fn retained(mut self, keep: impl Fn(&Vector3<f32>, f32) -> bool + Sync) -> Self {
+        let points = self.points_in_camera.values();
+        self.confidence.values_mut().par_iter_mut().zip(points).for_each(|(confidence, point)| {
+            if *confidence > 0.0 && !keep(point, *confidence) {
+                *confidence = 0.0;
+            }
+        });
+        self
     }
 
     /// Returns the share of pixels that have a point.
