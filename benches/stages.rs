@@ -54,7 +54,7 @@ impl Input {
     fn keyframe(&self, index: usize) -> Keyframe {
         let prepared = &self.prepared[index];
         let mut model = SensorDepth::new(self.config.sensor.clone());
-        let view = View { frame: &prepared.frame, world_from_camera: None };
+        let view = View::measured(&prepared.frame);
         let geometry = model.infer(&[view]).unwrap().views.remove(0);
         Keyframe {
             id: KeyframeId(index as u32),
@@ -137,7 +137,7 @@ fn make_keyframe(criterion: &mut Criterion, input: &Input) {
     let keyframe = input.keyframe(0);
     let mut model = SensorDepth::new(input.config.sensor.clone());
     criterion.bench_function("pointmap of a keyframe", |b| {
-        let view = View { frame: &keyframe.frame, world_from_camera: None };
+        let view = View::measured(&keyframe.frame);
         b.iter(|| black_box(model.infer(&[view]).unwrap()));
     });
     criterion.bench_function("reference of a keyframe", |b| {

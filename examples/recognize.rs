@@ -86,7 +86,7 @@ fn places(
             continue;
         }
         let frame = if half { frame.reduced(2) } else { *frame };
-        let view = View { frame: &frame, world_from_camera: None };
+        let view = View::measured(&frame);
         let mut prediction = model.infer(&[view])?;
         let geometry = prediction.views.pop().context("a view")?;
         let image = grey(&frame.color);

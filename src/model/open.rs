@@ -76,8 +76,7 @@ fn map_anything(config: &ModelConfig) -> Result<MapAnythingBackend> {
         standardize_quaternion: config.standardize_rotations,
         ..InferOptions::default()
     };
-    let options =
-        BackendOptions { max_views: config.max_views, target, infer, ..BackendOptions::default() };
+    let options = BackendOptions { max_views: config.max_views, target, infer };
     Ok(MapAnythingBackend::new(model, options))
 }
 

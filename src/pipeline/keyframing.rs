@@ -139,7 +139,7 @@ impl Pipeline {
         frame: &PreparedFrame,
         world_from_camera: Se3,
     ) -> Result<KeyframeId> {
-        let view = View { frame: &frame.frame, world_from_camera: Some(world_from_camera) };
+        let view = View::measured(&frame.frame).at(world_from_camera);
         let prediction = self.model.infer(&[view])?;
         let Some(geometry) = prediction.views.into_iter().next() else {
             let what = "views of a prediction";

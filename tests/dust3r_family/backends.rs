@@ -45,14 +45,14 @@ fn one_view_comes_back_at_its_own_size() {
         assert!(BACK_ENDS.contains(&name));
         let (bare, known) = (frame(1, false), frame(2, true));
         for frame in [&bare, &known] {
-            let prediction = model.infer(&[View { frame, world_from_camera: None }]).unwrap();
+            let prediction = model.infer(&[View::measured(frame)]).unwrap();
             let view = &prediction.views[0];
             assert_eq!((view.pointmap.width(), view.pointmap.height()), (160, 120));
             assert_eq!((view.camera.width(), view.camera.height()), (160, 120));
             let length: f32 = view.descriptor.as_ref().unwrap().iter().map(|v| v * v).sum();
             assert!((length - 1.0).abs() < 1e-4, "{length}");
         }
-        let view = View { frame: &known, world_from_camera: None };
+        let view = View::measured(&known);
         assert_eq!(model.infer(&[view]).unwrap().views[0].camera, known.camera.unwrap());
     }
 }
@@ -66,7 +66,7 @@ fn depth_of_the_frame_makes_metres_of_what_has_no_unit() {
             Frame { depth, ..frame(id, true) }
         };
         let frames = [seen(1), seen(2)];
-        let views = frames.each_ref().map(|frame| View { frame, world_from_camera: None });
+        let views = frames.each_ref().map(View::measured);
         model.infer(&views).unwrap()
     };
     assert!(!infer(None).is_metric);
@@ -93,8 +93,7 @@ fn several_views_share_the_frame_of_the_first() {
     for folder in ["fast3r", "dust3r_linear"] {
         let mut model = backend(folder);
         let frames = [frame(1, false), frame(2, false), frame(3, false)];
-        let views: Vec<View<'_>> =
-            frames.iter().map(|frame| View { frame, world_from_camera: None }).collect();
+        let views: Vec<View<'_>> = frames.iter().map(View::measured).collect();
         let prediction = model.infer(&views).unwrap();
         let poses: Vec<_> =
             prediction.views.iter().map(|view| view.window_from_camera.unwrap()).collect();

@@ -50,7 +50,7 @@ fn backend(version: &str) -> MapAnythingBackend {
 fn infer(backend: &mut MapAnythingBackend, frames: &[Frame]) -> Prediction {
     let view = |(i, frame)| {
         let step = Vector3::new(0.1 * i as f64, 0.0, 0.0);
-        View { frame, world_from_camera: Some(Se3::from_parts(step.into(), Default::default())) }
+        View::measured(frame).at(Se3::from_parts(step.into(), Default::default()))
     };
     let views: Vec<View<'_>> = frames.iter().enumerate().map(view).collect();
     backend.infer(&views).unwrap()
@@ -154,7 +154,8 @@ fn a_pose_without_baseline_and_depth_without_pixels_are_left_out() {
     let blind = Frame { depth: Some(Arc::new(DepthImage::new(empty))), ..plain.clone() };
     let mut backend = backend("v11");
     let mut depth_m = |frame: &Frame, pose: Option<Se3>| {
-        let views = [View { frame, world_from_camera: pose }];
+        let view = View::measured(frame);
+        let views = [pose.map_or(view, |pose| view.at(pose))];
         let prediction = backend.infer(&views).unwrap();
         prediction.views[0].pointmap.point(44, 31).unwrap().z
     };
@@ -168,7 +169,7 @@ fn a_pose_without_baseline_and_depth_without_pixels_are_left_out() {
 #[test]
 fn without_calibration_the_camera_is_estimated_or_refused() {
     let frames = [frame(0, None)];
-    let views = [View { frame: &frames[0], world_from_camera: None }];
+    let views = [View::measured(&frames[0])];
     match backend("v1").infer(&views) {
         Ok(prediction) => assert_eq!(prediction.views[0].camera.width(), WIDTH),
         Err(error) => assert!(error.to_string().contains("fx") || error.to_string().contains("fy")),

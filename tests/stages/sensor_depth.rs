@@ -15,7 +15,7 @@ const SIZE: (u32, u32) = (32, 24);
 
 fn infer(frame: &Frame) -> recon_node::error::Result<Pointmap> {
     let mut model = SensorDepth::new(SensorConfig::default());
-    let prediction = model.infer(&[View { frame, world_from_camera: None }])?;
+    let prediction = model.infer(&[View::measured(frame)])?;
     assert!(prediction.is_metric);
     Ok(prediction.views[0].pointmap.clone())
 }
@@ -117,7 +117,7 @@ fn what_is_missing_is_named_with_a_remedy() {
 fn views_come_back_in_their_order_and_none_for_none() {
     let mut model = SensorDepth::new(SensorConfig::default());
     let frames = [1.0, 2.0].map(|z| frame_of(SIZE, |_, _| 0, move |_, _| z));
-    let views = frames.each_ref().map(|frame| View { frame, world_from_camera: None });
+    let views = frames.each_ref().map(View::measured);
     let prediction = model.infer(&views).unwrap();
     let depths = prediction.views.iter().map(|v| v.pointmap.point(9, 9).unwrap().z);
     assert_eq!(depths.collect::<Vec<_>>(), [1.0, 2.0]);
@@ -130,7 +130,7 @@ fn another_camera_has_other_rays() {
     let mut model = SensorDepth::new(SensorConfig::default());
     for size in [(32, 24), (64, 48), (32, 24)] {
         let frame = frame_of(size, |_, _| 0, |_, _| 2.0);
-        let view = View { frame: &frame, world_from_camera: None };
+        let view = View::measured(&frame);
         let map = model.infer(&[view]).unwrap().views.remove(0).pointmap;
         let expected = camera_of(size).ray(&Vector2::new(5.0, 5.0)).unwrap() * 2.0;
         assert!((map.point(5, 5).unwrap().cast::<f64>() - expected).norm() < 1e-5);

@@ -95,7 +95,7 @@ pub fn tracker() -> Tracker {
 pub fn keyframe_of(id: u32, frame: &Frame, world_from_camera: Se3) -> Keyframe {
     let PreparedFrame { frame, camera, pyramid, .. } = prepared(frame);
     let mut model = SensorDepth::new(Config::default().sensor);
-    let view = View { frame: &frame, world_from_camera: None };
+    let view = View::measured(&frame);
     let pointmap = model.infer(&[view]).unwrap().views.remove(0).pointmap;
     Keyframe { id: KeyframeId(id), frame, camera, pyramid, pointmap, world_from_camera }
 }

@@ -17,7 +17,6 @@ use super::reconstruct::{
 use super::resample::pointmap;
 use crate::alignment::global::GlobalConfig;
 use crate::error::Result;
-use crate::frame::Frame;
 use crate::geometry::Camera;
 use crate::inference::{Prediction, ReconstructionModel, View, ViewGeometry};
 
@@ -123,7 +122,7 @@ impl ReconstructionModel for FamilyBackend {
         let geometry = views.iter().zip(&fittings).zip(&scene.views).zip(&encoded);
         let geometry = geometry.map(|(((view, fitting), reconstructed), encoded)| {
             let descriptor = encoded.descriptor().map_err(failed(self.name()))?;
-            let geometry = geometry_of(view.frame, fitting, reconstructed)?;
+            let geometry = geometry_of(view, fitting, reconstructed)?;
             Ok(ViewGeometry { descriptor: Some(descriptor), ..geometry })
         });
         Ok(Prediction { views: geometry.collect::<Result<_>>()?, is_metric })
@@ -131,11 +130,11 @@ impl ReconstructionModel for FamilyBackend {
 }
 
 fn geometry_of(
-    frame: &Frame,
+    View { frame, priors }: &View<'_>,
     fitting: &FamilyFitting,
     view: &ReconstructedView,
 ) -> Result<ViewGeometry> {
-    let camera = match frame.camera {
+    let camera = match priors.camera {
         Some(camera) => camera,
         None => {
             let intrinsics = fitting.original_intrinsics(&view.intrinsics);
@@ -161,7 +160,7 @@ fn in_metres(
     }
     let mut ratios: Vec<f64> = Vec::new();
     for ((view, fitting), found) in views.iter().zip(fittings).zip(&scene.views) {
-        let Some(depth) = view.frame.depth.as_deref() else { continue };
+        let Some(depth) = view.priors.depth.filter(|_| view.priors.is_metric) else { continue };
         ratios.extend(depth_ratios(depth.raster(), fitting, found));
     }
     if ratios.len() < MIN_SCALE_PIXELS {

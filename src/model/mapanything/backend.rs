@@ -30,10 +30,6 @@ pub struct BackendOptions {
     pub max_views: usize,
     /// The size to which images are brought.
     pub target: TargetSize,
-    /// Whether the depth of frames is given to the network, where there is any.
-    pub use_depth: bool,
-    /// Whether the map's poses are given to the network.
-    pub use_poses: bool,
     /// All else.
     pub infer: InferOptions,
 }
@@ -45,8 +41,6 @@ impl Default for BackendOptions {
         Self {
             max_views: 8,
             target: TargetSize::Mapping518,
-            use_depth: true,
-            use_poses: true,
             infer: InferOptions { standardize_quaternion: true, ..InferOptions::default() },
         }
     }
@@ -74,6 +68,7 @@ struct CachedView {
 /// A view on its way through the network.
 struct Prepared<'a> {
     frame: &'a Frame,
+    camera: Option<Camera>,
     fitting: Fitting,
     input: ViewInput,
 }
@@ -93,33 +88,8 @@ impl MapAnythingBackend {
     fn prepare<'a>(&self, views: &[View<'a>]) -> Result<Vec<Prepared<'a>>> {
         let sizes: Vec<Size> = views.iter().map(|view| image_size(view.frame)).collect();
         let target = self.options.target.choose(&sizes)?;
-        let use_poses = self.options.use_poses && has_baseline(views);
-        views.iter().map(|view| self.prepare_view(view, target, use_poses)).collect()
-    }
-
-    fn prepare_view<'a>(
-        &self,
-        view: &View<'a>,
-        target: Size,
-        use_poses: bool,
-    ) -> Result<Prepared<'a>> {
-        let frame = view.frame;
-        let fitting = Fitting::new(image_size(frame), target, frame.camera.is_some());
-        let mut input = ViewInput::new(&fitting.image(&frame.color)?);
-        if let Some(camera) = &frame.camera {
-            let (rays, is_seen) = rays(&fitted_camera(camera, &fitting)?)?;
-            input.calibration = Some(Calibration::Rays(rays));
-            // Depth without a camera means nothing to the network, hence in here.
-            if let Some(depth) = frame.depth.as_ref().filter(|_| self.options.use_depth) {
-                let mut depth = fitting.depth(depth.raster())?;
-                apply_mask(&mut depth, &is_seen);
-                // The mean of no depth at all would be taken for that of a tiny scene.
-                input.depth_z = Some(depth).filter(|d| d.values().iter().any(|&z| z > 0.0));
-            }
-        }
-        input.world_from_camera =
-            view.world_from_camera.filter(|_| use_poses).map(|pose| PosePrior::from_se3(&pose));
-        Ok(Prepared { frame, fitting, input })
+        let use_poses = has_baseline(views);
+        views.iter().map(|view| prepare_view(view, target, use_poses)).collect()
     }
 
     /// The tokens of all views, of which those are computed that are not known.
@@ -140,6 +110,28 @@ impl MapAnythingBackend {
         let tokens: Vec<_> = tokens.map(|cached| &cached.tokens).collect();
         EncodedViews::cat(&tokens).map_err(|error| failed(&error))
     }
+}
+
+/// What the network is given of a view.
+fn prepare_view<'a>(view: &View<'a>, target: Size, use_poses: bool) -> Result<Prepared<'a>> {
+    let View { frame, priors } = *view;
+    let fitting = Fitting::new(image_size(frame), target, priors.camera.is_some());
+    let mut input = ViewInput::new(&fitting.image(&frame.color)?);
+    input.is_metric_scale = priors.is_metric;
+    if let Some(camera) = &priors.camera {
+        let (rays, is_seen) = rays(&fitted_camera(camera, &fitting)?)?;
+        input.calibration = Some(Calibration::Rays(rays));
+        // Depth without a camera means nothing to the network, hence in here.
+        if let Some(depth) = priors.depth {
+            let mut depth = fitting.depth(depth.raster())?;
+            apply_mask(&mut depth, &is_seen);
+            // The mean of no depth at all would be taken for that of a tiny scene.
+            input.depth_z = Some(depth).filter(|d| d.values().iter().any(|&z| z > 0.0));
+        }
+    }
+    let pose = priors.world_from_camera.filter(|_| use_poses);
+    input.world_from_camera = pose.map(|pose| PosePrior::from_se3(&pose));
+    Ok(Prepared { frame, camera: priors.camera, fitting, input })
 }
 
 impl CachedView {
@@ -183,7 +175,7 @@ fn geometry(views: &[Prepared<'_>], outputs: &[ViewOutput]) -> Result<Vec<ViewGe
     // The network means the first camera to be at the origin, but puts it only nearly there.
     let first = outputs.first().map(ViewOutput::world_from_camera);
     let of_view = |(view, output): (&Prepared<'_>, &ViewOutput)| {
-        let camera = match view.frame.camera {
+        let camera = match view.camera {
             Some(camera) => camera,
             None => estimated_camera(view, output)?,
         };
@@ -200,7 +192,8 @@ fn geometry(views: &[Prepared<'_>], outputs: &[ViewOutput]) -> Result<Vec<ViewGe
 /// Whether the poses say how far apart views are, from the first. Without that the network would
 /// be told of a tiny scene.
 fn has_baseline(views: &[View<'_>]) -> bool {
-    let position = |view: &View<'_>| view.world_from_camera.map(|pose| pose.translation.vector);
+    let position =
+        |view: &View<'_>| view.priors.world_from_camera.map(|pose| pose.translation.vector);
     let Some(first) = views.first().and_then(position) else { return false };
     views.iter().filter_map(position).any(|other| (other - first).norm() > MIN_BASELINE_M)
 }
