@@ -50,3 +50,22 @@ pub struct SurfaceCloud {
     /// Confidence of each point: inverse variance, 1/m².
     pub confidence: Vec<f32>,
 }
+
+impl SurfaceCloud {
+    /// Returns once it is known that all points have a normal and a confidence, and colours or none.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] where that is not so.
+    pub fn check(&self) -> Result<()> {
+        self.cloud.check_colors()?;
+        let counts = [self.normals.len(), self.confidence.len()];
+        if counts == [self.cloud.len(); 2] {
+            return Ok(());
+        }
+        Err(Error::ShapeMismatch {
+            what: "normals and confidences of a point cloud",
+            expected: self.cloud.len().to_string(),
+            found: format!("{} and {}", counts[0], counts[1]),
+        })
+    }
+}

@@ -4,6 +4,9 @@ mod carving;
 mod cloud;
 mod consensus;
 mod fusion;
+mod mesh;
+mod occupancy;
+mod tsdf;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +19,8 @@ use crate::keyframe::{Keyframe, KeyframeId};
 pub use carving::Ghosts;
 pub use cloud::VoxelCloud;
 pub use fusion::fuse;
+pub use mesh::TriangleMesh;
+pub use occupancy::{Occupancy, OccupancyConfig, OccupancyGrid};
 
 /// How the map is kept.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]

@@ -3,6 +3,7 @@
 mod demo;
 mod eval;
 mod eval_table;
+mod export;
 mod infer;
 mod info;
 mod progress;
