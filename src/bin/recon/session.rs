@@ -186,8 +186,32 @@ impl Results {
         let metrics = Metrics::new(&self.run, self.pipeline.map().len(), evaluation, map);
         let json = serde_json::to_string_pretty(&metrics)?;
         write_atomically(&self.folder.join("metrics.json"), |f| writeln!(f, "{json}"))?;
+        self.write_series()?;
         self.draw(&trajectory, &cloud)?;
         Ok(metrics)
+    }
+
+    /// Writes what `recon report` draws over time: each frame's latency, and the true trajectory.
+    fn write_series(&self) -> Result<()> {
+        let start = self.run.stamps.first().copied();
+        write_atomically(&self.folder.join("timing.csv"), |file| {
+            writeln!(file, "secs,latency_ms")?;
+            let rows = self.run.stamps.iter().zip(&self.run.latencies_secs);
+            for (stamp, latency_secs) in rows {
+                let secs = start.map_or(0.0, |start| stamp.secs_since(start));
+                writeln!(file, "{secs:.6},{:.3}", 1e3 * latency_secs)?;
+            }
+            Ok(())
+        })?;
+        let path = self.folder.join("reference.txt");
+        match &self.reference {
+            Some(reference) => write_trajectory(&path, reference),
+            // One that an earlier run has left is not of this one.
+            None if path.exists() => {
+                std::fs::remove_file(&path).map_err(Error::io(&path, "remove the old reference"))
+            }
+            None => Ok(()),
+        }
     }
 
     fn evaluate(&self, trajectory: &Trajectory) -> Option<TrajectoryEvaluation> {
