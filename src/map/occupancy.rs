@@ -119,7 +119,8 @@ impl GlobalMap {
             (low, high) = (low.inf(&point), high.sup(&point));
         }
         let size = (high - low).map(|metres| (metres / config.cell_size_m).floor() + 3.0);
-        if !(size.x * size.y <= MAX_CELLS) {
+        let cells = size.x * size.y;
+        if cells.is_nan() || cells > MAX_CELLS {
             return Err(Error::Usage(format!(
                 "the occupancy map would have {} x {} cells: choose larger ones with --cell, or \
                  leave out far points with --max-range",
