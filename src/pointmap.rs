@@ -1,16 +1,19 @@
 //! Pointmaps: what a model says about the geometry of one view, pixel by pixel.
 
+use std::sync::Arc;
+
 use nalgebra::Vector3;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::raster::Raster;
 
-/// A point and a confidence for each pixel of a view.
+/// A point and a confidence for each pixel of a view. Clones share their memory until one of them
+/// is changed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pointmap {
-    points_in_camera: Raster<Vector3<f32>>,
-    confidence: Raster<f32>,
+    points_in_camera: Arc<Raster<Vector3<f32>>>,
+    confidence: Arc<Raster<f32>>,
 }
 
 impl Pointmap {
@@ -39,7 +42,11 @@ impl Pointmap {
                 *c = 0.0;
             }
         }
-        Ok(Self { points_in_camera, confidence })
+        Ok(Self::of(points_in_camera, confidence))
+    }
+
+    fn of(points_in_camera: Raster<Vector3<f32>>, confidence: Raster<f32>) -> Self {
+        Self { points_in_camera: Arc::new(points_in_camera), confidence: Arc::new(confidence) }
     }
 
     /// Returns the number of columns.
@@ -69,18 +76,67 @@ impl Pointmap {
         let offset_m = offset_m as f32;
         let shift = |p: Vector3<f32>| if p.z > 0.0 { p * ((p.z + offset_m) / p.z) } else { p };
         let in_front = |p: &Vector3<f32>| p.z + offset_m > 0.0;
-        let mut confidence = self.confidence.clone();
+        let mut confidence = Raster::clone(&self.confidence);
         for (c, p) in confidence.values_mut().iter_mut().zip(self.points_in_camera.values()) {
             *c = if in_front(p) { *c } else { 0.0 };
         }
-        Self { points_in_camera: self.points_in_camera.map(shift), confidence }
+        Self::of(self.points_in_camera.map(shift), confidence)
     }
 
-    /// Replaces the point and confidence of a pixel that has one.
-    pub fn set(&mut self, x: usize, y: usize, point_in_camera: Vector3<f32>, confidence: f32) {
-        let index = y * self.width() + x;
-        self.points_in_camera.values_mut()[index] = point_in_camera;
-        self.confidence.values_mut()[index] = confidence;
+    /// Returns the depths along the optical axis, 0 where there is no point.
+    pub fn depths(&self) -> Raster<f32> {
+        Raster::from_fn(self.width(), self.height(), |x, y| self.point(x, y).map_or(0.0, |p| p.z))
+    }
+
+    /// Returns the mean depth of all points, or `None` without one.
+    pub fn mean_depth_m(&self) -> Option<f64> {
+        let depths = self.depths();
+        let known = depths.values().iter().filter(|&&z| z > 0.0);
+        let (count, sum) = known.fold((0_usize, 0.0), |(n, s), &z| (n + 1, s + f64::from(z)));
+        (count > 0).then(|| sum / count as f64)
+    }
+
+    /// Returns the pointmap with all lengths multiplied by `factor`; confidence is the inverse
+    /// variance of the new depths.
+    pub fn scaled(&self, factor: f64) -> Self {
+        let factor = factor as f32;
+        let confidence = self.confidence.map(|c| c / (factor * factor));
+        Self::of(self.points_in_camera.map(|p| p * factor), confidence)
+    }
+
+    /// Returns the same depths on other rays (of depth one, one for each pixel in row order).
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for another number of rays.
+    pub fn on_rays(&self, rays: &[Vector3<f32>]) -> Result<Self> {
+        let rays = Raster::new(self.width(), self.height(), rays.to_vec())?;
+        let points = Raster::from_fn(self.width(), self.height(), |x, y| {
+            rays.at(x, y) * self.points_in_camera.at(x, y).z
+        });
+        Self::new(points, Raster::clone(&self.confidence))
+    }
+
+    /// Returns the pointmap with no confidence above `measurements` times that of another of the
+    /// same view.
+    pub fn limited(&self, single: &Self, measurements: f32) -> Self {
+        let confidence = Raster::from_fn(self.width(), self.height(), |x, y| {
+            self.confidence(x, y).min(measurements * single.confidence(x, y))
+        });
+        Self::of(Raster::clone(&self.points_in_camera), confidence)
+    }
+
+    /// Replaces points and confidences of pixels (column, row) that have them.
+    pub fn replace<'a>(
+        &mut self,
+        fused: impl IntoIterator<Item = &'a (usize, usize, Vector3<f32>, f32)>,
+    ) {
+        let width = self.width();
+        let points = Arc::make_mut(&mut self.points_in_camera).values_mut();
+        let confidences = Arc::make_mut(&mut self.confidence).values_mut();
+        for &(x, y, point_in_camera, confidence) in fused {
+            points[y * width + x] = point_in_camera;
+            confidences[y * width + x] = confidence;
+        }
     }
 
     /// Returns the pointmap without the points, each given with its confidence, that are not to be
@@ -106,10 +162,7 @@ impl Pointmap {
     pub fn halved(&self) -> Self {
         let (width, height) = (self.width() / 2, self.height() / 2);
         let merged = Raster::from_fn(width, height, |x, y| self.merged_block(2 * x, 2 * y));
-        Self {
-            points_in_camera: merged.map(|(point, _)| point),
-            confidence: merged.map(|(_, confidence)| confidence),
-        }
+        Self::of(merged.map(|(point, _)| point), merged.map(|(_, confidence)| confidence))
     }
 
     /// Mean of the points of the 2×2 block at `(x, y)` that lie within 5 % of the nearest.

@@ -1,5 +1,7 @@
 //! Image pyramids: intensity, its gradient and depth side by side at halving sizes.
 
+use std::sync::Arc;
+
 use nalgebra::Vector2;
 
 use crate::frame::{Frame, mean_of_nearest_surface};
@@ -27,10 +29,10 @@ pub struct Sample {
     pub depth_m: Option<f32>,
 }
 
-/// A frame at halving sizes, finest first.
+/// A frame at halving sizes, finest first. Clones share the images.
 #[derive(Debug, Clone)]
 pub struct Pyramid {
-    levels: Vec<Level>,
+    levels: Arc<Vec<Level>>,
 }
 
 /// Depths further apart than this share belong to different surfaces.
@@ -51,7 +53,7 @@ impl Pyramid {
             let camera = levels[levels.len() - 1].camera.reduced(2);
             levels.push(Level::new(camera, &intensity, &depth));
         }
-        Self { levels }
+        Self { levels: Arc::new(levels) }
     }
 
     /// Returns the pyramid with `offset_m` added to each depth that there is.
@@ -63,7 +65,25 @@ impl Pyramid {
             without_depth => without_depth,
         };
         let shifted = |level: &Level| Level { samples: level.samples.map(shift), ..level.clone() };
-        Self { levels: self.levels.iter().map(shifted).collect() }
+        Self { levels: Arc::new(self.levels.iter().map(shifted).collect()) }
+    }
+
+    /// Returns the pyramid with other depths (metres, 0 = none) of the finest level's size.
+    pub fn with_depth(&self, depth_m: &Raster<f32>) -> Self {
+        let mut depth = depth_m.clone();
+        let mut levels = Vec::with_capacity(self.levels.len());
+        for (index, level) in self.levels.iter().enumerate() {
+            if index > 0 {
+                depth = halved(&depth, |block| mean_of_nearest_surface(&block));
+            }
+            let (width, height) = (level.width(), level.height());
+            let samples = Raster::from_fn(width, height, |x, y| {
+                let [intensity, dx, dy, _] = level.samples.at(x, y);
+                [intensity, dx, dy, depth.at(x, y)]
+            });
+            levels.push(Level { samples, ..level.clone() });
+        }
+        Self { levels: Arc::new(levels) }
     }
 
     /// Returns the levels, finest first.

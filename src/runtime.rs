@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 
 use crate::config::Config;
 use crate::error::Result;
@@ -36,6 +36,48 @@ pub struct RunReport {
     pub not_begun: Option<String>,
     /// Whether the run was stopped before the end of the source.
     pub interrupted: bool,
+}
+
+/// Work that goes on on a thread of its own, and is looked after without waiting for it.
+pub struct Background<T> {
+    outcome: Receiver<T>,
+}
+
+/// How far work in the background has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<T> {
+    /// It goes on.
+    Running,
+    /// It is done; said once.
+    Done(T),
+    /// It has panicked, or has been said to be done before.
+    Failed,
+}
+
+impl<T: Send + 'static> Background<T> {
+    /// Starts work; of what it would do on many cores it does all on one, so that whatever goes on
+    /// meanwhile keeps the others.
+    pub fn start(work: impl FnOnce() -> T + Send + 'static) -> Self {
+        let (sender, outcome) = bounded(1);
+        std::thread::spawn(move || {
+            let found = match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
+                Ok(alone) => alone.install(work),
+                Err(_) => work(),
+            };
+            // Nobody may wait for it any more.
+            let _ = sender.send(found);
+        });
+        Self { outcome }
+    }
+
+    /// Returns how far it has come.
+    pub fn progress(&self) -> Progress<T> {
+        match self.outcome.try_recv() {
+            Ok(found) => Progress::Done(found),
+            Err(TryRecvError::Empty) => Progress::Running,
+            Err(TryRecvError::Disconnected) => Progress::Failed,
+        }
+    }
 }
 
 /// What the reader hands over.

@@ -32,9 +32,7 @@ pub fn fuse(
             .collect()
     };
     let rows: Vec<Vec<_>> = (0..pointmap.height()).into_par_iter().map(row).collect();
-    for &(x, y, point, confidence) in rows.iter().flatten() {
-        keyframe.pointmap.set(x, y, point, confidence);
-    }
+    keyframe.pointmap.replace(rows.iter().flatten());
     rows.iter().map(Vec::len).sum()
 }
 

@@ -3,13 +3,18 @@
 //! A function of its inputs: no files, clocks or threads of its own, so two replays of one
 //! recording are identical, bit for bit.
 
+mod inferring;
 mod keyframing;
 mod locate;
 mod looping;
 mod mapping;
+mod merging;
 mod prepare;
+mod priors;
 mod recognizing;
+mod refine_job;
 mod refining;
+mod scaling;
 mod working_size;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +41,9 @@ use crate::window::{CovisibilityGraph, Places};
 
 use looping::Travel;
 pub use prepare::{PreparedFrame, prepare};
-pub use refining::{DepthOffset, Refined};
+use priors::Inferring;
+pub use refine_job::{DepthOffset, RefineJob, RefineOutcome};
+pub use refining::Refined;
 
 /// Turns frames into poses and a map.
 pub struct Pipeline {
@@ -59,6 +66,8 @@ pub struct Pipeline {
     wants_keyframe: bool,
     /// What knows places again, where there is an extractor of features.
     recognizer: Option<Recognizer>,
+    /// What is remembered of the model's windows.
+    inferring: Inferring,
     /// How far the camera has come.
     travel: Travel,
     /// A loop that the last keyframe was alone to see.
@@ -122,6 +131,7 @@ impl Pipeline {
             records: Vec::new(),
             wants_keyframe: false,
             recognizer,
+            inferring: Inferring::default(),
             travel: Travel::default(),
             unconfirmed: None,
         }
@@ -197,14 +207,23 @@ impl Pipeline {
 
     /// Returns the poses of all frames that have one, by the map as it is now.
     pub fn trajectory(&self) -> Trajectory {
-        let poses: BTreeMap<KeyframeId, Se3> =
-            self.map.keyframes().map(|k| (k.id, k.world_from_camera)).collect();
-        let placed = self.records.iter().filter_map(|record| {
+        self.thinned_trajectory(usize::MAX)
+    }
+
+    /// Returns the same, thinned out evenly to at most `max_poses`, the newest among them; what is
+    /// left out costs nothing.
+    pub fn thinned_trajectory(&self, max_poses: usize) -> Trajectory {
+        let every = self.records.len().div_ceil(max_poses.max(1)).max(1);
+        let placed = self.records.iter().rev().step_by(every).filter_map(|record| {
+            let keyframe = self.map.get(record.keyframe)?;
             Some(StampedPose {
                 stamp: record.stamp,
-                world_from_camera: poses.get(&record.keyframe)? * record.keyframe_from_camera,
+                world_from_camera: keyframe.world_from_camera * record.keyframe_from_camera,
             })
         });
-        Trajectory::new(placed.collect())
+        let mut poses: Vec<StampedPose> = placed.collect();
+        // Of several with one stamp the first counts, and the sort keeps their order.
+        poses.reverse();
+        Trajectory::new(poses)
     }
 }

@@ -1,45 +1,17 @@
-//! Global refinement: all that the map knows, brought into agreement once more.
-//!
-//! First what the depth sensor gets wrong throughout: structured light and time of flight measure
-//! some centimetres too little or too much. Near and far things then disagree about how far the
-//! camera has moved, which shows when many views are aligned (self-calibration as in Zhou and
-//! Koltun, "Simultaneous localization and calibration", CVPR 2014, with one number instead of a
-//! field). Then all poses together.
+//! Global refinement: all that the map knows, brought into agreement once more; at once, or apart
+//! from the frames that go on meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use nalgebra::Vector6;
-use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::fmt;
 
 use super::Pipeline;
 use super::looping::sober;
-use crate::alignment::{AlignmentConfig, Refinement, RefinementConfig, refine};
+use super::refine_job::{RefineJob, RefineOutcome, with_offset};
 use crate::constraint::Constraint;
-use crate::dense_residual::{
-    Comparison, ReferencePoint, RelativeView, ResidualScale, ResidualSettings,
-};
 use crate::error::Result;
 use crate::geometry::Se3;
 use crate::keyframe::{Keyframe, KeyframeId};
-use crate::pyramid::Level;
-use crate::reference::select_points;
-
-/// Keyframes that a depth offset is estimated with.
-const MAX_VIEWS: usize = 24;
-/// Points of each that are compared.
-const POINTS: usize = 1000;
-/// Offsets that are tried at first, metres to both sides.
-const FIRST_STEP_M: f64 = 0.01;
-/// How often the best offset is sought, each time with half the step.
-const SEARCHES: usize = 3;
-/// What offsets of sensors are like: standard deviation, metres.
-const PRIOR_SIGMA_M: f64 = 0.02;
-/// An offset that the views leave more open than this is not believed, metres.
-const MAX_SIGMA_M: f64 = 0.004;
-/// Neighbouring residuals err together: so many count for one.
-const CORRELATION: f64 = 9.0;
-/// Spread of residuals that offsets are judged by, the same for all.
-const SCALE: ResidualScale = ResidualScale { intensity: 8.0, depth: 1.0 };
+use crate::observer::MapScale;
 
 /// What a refinement has come to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,13 +26,14 @@ pub struct Refined {
     pub depth_offset_m: f64,
 }
 
-/// An offset with its uncertainty.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DepthOffset {
-    /// What is to be added to each depth, metres.
-    pub offset_m: f64,
-    /// Its standard deviation, metres.
-    pub sigma_m: f64,
+/// One sentence for people.
+impl fmt::Display for Refined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { keyframes, pairs, mean_cost: [before, after], depth_offset_m } = self;
+        let offset_cm = 100.0 * depth_offset_m;
+        write!(f, "refined {keyframes} keyframes by {pairs} pairs: ")?;
+        write!(f, "mean cost {before:.4} to {after:.4}, depth offset {offset_cm:.1} cm")
+    }
 }
 
 impl Pipeline {
@@ -68,98 +41,109 @@ impl Pipeline {
     /// Takes some seconds for each hundred keyframes.
     ///
     /// # Errors
-    /// [`TooFewCorrespondences`](crate::error::Error::TooFewCorrespondences) for a map in which no
-    /// two keyframes share enough.
+    /// As [`RefineJob::run`].
     pub fn refine(&mut self) -> Result<Refined> {
-        let offset_m = match self.config.sensor.estimate_depth_offset {
-            true => self.depth_offset().map_or(0.0, |offset| offset.offset_m),
-            false => 0.0,
-        };
-        self.shift_depths(offset_m);
-        let keyframes: Vec<&Keyframe> = self.map.keyframes().collect();
-        let pairs: Vec<_> = self.covisibility.edges().map(|(a, b, _)| (a, b)).collect();
-        let noise = self.config.sensor.noise();
-        let refined = refine(&keyframes, &pairs, noise, &self.config.alignment)?;
-        let count = keyframes.len();
-        self.move_keyframes(&refined.world_from_camera);
-        let constraints: Vec<Constraint> = refined.constraints.iter().map(sober).collect();
+        let outcome = self.refine_job().run()?;
+        Ok(self.apply_refinement(&outcome))
+    }
+
+    /// Returns the work of a refinement of the map as it is now, to be done wherever there is time;
+    /// [`Pipeline::apply_refinement`] takes what comes of it.
+    pub fn refine_job(&self) -> RefineJob {
+        let mut sensor = self.config.sensor.clone();
+        // Without a sensor of depth there is nothing that it could measure too little.
+        sensor.estimate_depth_offset &= self.scale() == MapScale::METRIC;
+        RefineJob {
+            map: self.map.clone(),
+            covisibility: self.covisibility.clone(),
+            sensor,
+            alignment: self.config.alignment.clone(),
+            unit: self.inferring.unit,
+        }
+    }
+
+    /// Takes over what a refinement has found. What has happened to the map since it was begun
+    /// stays: keyframes that have been moved are moved on by as much as the refinement moved them,
+    /// new ones follow the keyframes that they are tied to, and the pose graph settles both. Of a
+    /// map that was given up meanwhile no keyframe is left, and nothing is changed; nor is a map
+    /// whose unit has changed.
+    pub fn apply_refinement(&mut self, outcome: &RefineOutcome) -> Refined {
+        let corrections = self.corrections(outcome);
+        let depth_offset_m = if corrections.is_empty() { 0.0 } else { outcome.depth_offset_m };
+        self.shift_depths(depth_offset_m);
+        let changed = self.changed_since(outcome, &corrections);
+        let refinement = &outcome.refinement;
+        self.move_keyframes(&self.carried_on(&corrections));
+        let constraints: Vec<Constraint> = refinement
+            .constraints
+            .iter()
+            .filter(|c| corrections.contains_key(&c.target) && corrections.contains_key(&c.source))
+            .map(sober)
+            .collect();
         self.pose_graph.update(&constraints);
+        if !changed.is_empty() {
+            self.settle(&changed);
+        }
         if let Some(anchor) = self.anchor.as_ref().map(|anchor| anchor.keyframe) {
             self.set_anchor(anchor);
         }
-        Ok(Refined {
-            keyframes: count,
-            pairs: refined.constraints.len(),
-            mean_cost: refined.mean_cost,
-            depth_offset_m: offset_m,
-        })
-    }
-
-    /// Returns the depth offset under which views agree best, or `None` where they do not tell.
-    pub fn depth_offset(&self) -> Option<DepthOffset> {
-        let chosen = self.most_connected();
-        let mut views: Vec<Keyframe> =
-            chosen.iter().filter_map(|&id| self.map.get(id)).cloned().collect();
-        let mut best = DepthOffset { offset_m: 0.0, sigma_m: f64::INFINITY };
-        let mut step_m = FIRST_STEP_M;
-        for _ in 0..SEARCHES {
-            let tried = [-step_m, 0.0, step_m].map(|step_m| {
-                let offset_m = best.offset_m + step_m;
-                Some((offset_m, self.cost_with_offset(&mut views, offset_m)?))
-            });
-            let [Some(below), Some(middle), Some(above)] = tried else { return None };
-            best = lowest(below, middle, above, step_m)?;
-            step_m *= 0.5;
+        Refined {
+            keyframes: corrections.len(),
+            pairs: constraints.len(),
+            mean_cost: refinement.mean_cost,
+            depth_offset_m,
         }
-        (best.sigma_m <= MAX_SIGMA_M && best.offset_m.abs() > 3.0 * best.sigma_m).then_some(best)
     }
 
-    /// The keyframe with the most neighbours, and those around it.
-    fn most_connected(&self) -> BTreeSet<KeyframeId> {
-        let degree = |id: KeyframeId| self.covisibility.neighbours(id).len();
-        let ids = self.map.keyframes().map(|k| k.id);
-        let centre = ids.max_by_key(|&id| (degree(id), std::cmp::Reverse(id)));
-        let mut open: std::collections::VecDeque<KeyframeId> = centre.into_iter().collect();
-        let mut chosen = BTreeSet::new();
-        while let Some(id) = open.pop_front() {
-            if chosen.len() < MAX_VIEWS && chosen.insert(id) {
-                open.extend(self.covisibility.neighbours(id).into_iter().map(|(other, _)| other));
-            }
-        }
-        chosen
-    }
-
-    /// What is left of disagreement (in nats) once the views are aligned with an offset; the views
-    /// keep their new poses.
-    fn cost_with_offset(&self, views: &mut [Keyframe], offset_m: f64) -> Option<f64> {
-        let shifted: Vec<Keyframe> = views.iter().map(|k| with_offset(k, offset_m)).collect();
-        let refs: Vec<&Keyframe> = shifted.iter().collect();
-        let all: Vec<_> = self.covisibility.edges().map(|(a, b, _)| (a, b)).collect();
-        let quick = AlignmentConfig {
-            refinement: RefinementConfig { max_points: POINTS, max_rounds: 8 },
-            ..self.config.alignment.clone()
+    /// How the refined keyframes that are still there are to be moved.
+    fn corrections(&self, outcome: &RefineOutcome) -> BTreeMap<KeyframeId, Correction> {
+        let correction = |(&id, refined): (&KeyframeId, &Se3)| {
+            let now = self.map.get(id)?.world_from_camera;
+            let before = *outcome.before.get(&id)?;
+            let stayed = (now == before).then_some(*refined);
+            Some((id, Correction { new_from_old: refined * before.inverse(), stayed }))
         };
-        let refined: Refinement = refine(&refs, &all, self.config.sensor.noise(), &quick).ok()?;
-        let pairs: Vec<_> = refined.constraints.iter().map(|c| (c.source, c.target)).collect();
-        for view in views.iter_mut() {
-            if let Some(pose) = refined.world_from_camera.get(&view.id) {
-                view.world_from_camera = *pose;
-            }
-        }
-        let cost = disagreement(&shifted, &refined.world_from_camera, &pairs, self.by_look());
-        Some(cost / CORRELATION + 0.5 * (offset_m / PRIOR_SIGMA_M).powi(2))
+        let is_of_this_map = outcome.unit.to_bits() == self.inferring.unit.to_bits();
+        let refined = outcome.refinement.world_from_camera.iter().filter(|_| is_of_this_map);
+        refined.filter_map(correction).collect()
     }
 
-    /// Residuals of looks alone: how uncertain depths are goes by the depths, so that greater ones
-    /// would always seem to fit better.
-    fn by_look(&self) -> ResidualSettings {
-        ResidualSettings {
-            depth_noise: self.config.sensor.noise(),
-            depth_gate_frac: self.config.alignment.depth_gate_frac,
-            intensity_inlier: 25.0,
-            depth_inlier_frac: 0.02,
-            geometric_weight: 0.0,
+    /// The keyframes that are new or have been moved since the refinement was begun.
+    fn changed_since(
+        &self,
+        outcome: &RefineOutcome,
+        corrections: &BTreeMap<KeyframeId, Correction>,
+    ) -> Vec<KeyframeId> {
+        if corrections.is_empty() {
+            return Vec::new();
         }
+        let keyframes = self.map.keyframes();
+        keyframes
+            .filter(|k| outcome.before.get(&k.id) != Some(&k.world_from_camera))
+            .map(|k| k.id)
+            .collect()
+    }
+
+    /// Where all keyframes go. One that the refinement knows nothing of goes the way of the newest
+    /// keyframe that it is tied to, else of the one before it.
+    fn carried_on(
+        &self,
+        corrections: &BTreeMap<KeyframeId, Correction>,
+    ) -> BTreeMap<KeyframeId, Se3> {
+        let mut ways: BTreeMap<KeyframeId, Se3> =
+            corrections.iter().map(|(&id, c)| (id, c.new_from_old)).collect();
+        let mut poses = BTreeMap::new();
+        for keyframe in self.map.keyframes() {
+            let id = keyframe.id;
+            let tied =
+                || self.pose_graph.neighbours(id).filter_map(|other| ways.get(&other)).last();
+            let before = || ways.range(..id).next_back().map(|(_, way)| way);
+            let Some(way) = ways.get(&id).or_else(tied).or_else(before).copied() else { continue };
+            let stayed = corrections.get(&id).and_then(|c| c.stayed);
+            poses.insert(id, stayed.unwrap_or(way * keyframe.world_from_camera));
+            ways.insert(id, way);
+        }
+        poses
     }
 
     /// Adds an offset to all depths of the map; frames' ways from their keyframes, which were
@@ -190,67 +174,11 @@ impl Pipeline {
     }
 }
 
-/// Sum of robust costs over pairs, of residuals as many as there are points.
-fn disagreement(
-    views: &[Keyframe],
-    poses: &BTreeMap<KeyframeId, Se3>,
-    pairs: &[(KeyframeId, KeyframeId)],
-    settings: ResidualSettings,
-) -> f64 {
-    let parts: BTreeMap<KeyframeId, (&Level, Vec<ReferencePoint>)> = views
-        .iter()
-        .filter_map(|k| Some((k.id, k.pyramid.levels().first()?, &k.pointmap)))
-        .map(|(id, level, map)| (id, (level, select_points(level, map, POINTS))))
-        .collect();
-    let cost = |&(source, target): &(KeyframeId, KeyframeId)| -> Option<f64> {
-        let ((_, points), (level, _)) = (parts.get(&source)?, parts.get(&target)?);
-        let comparison = Comparison { points, target: level, settings };
-        let pose = poses.get(&target)?.inv_mul(poses.get(&source)?);
-        Some(fixed_scale_cost(&comparison, pose) * points.len() as f64)
-    };
-    let costs: Vec<f64> = pairs.par_iter().filter_map(cost).collect();
-    costs.iter().sum()
-}
-
-/// The mean cost of a residual at fixed scale, once the exposure is adapted.
-fn fixed_scale_cost(comparison: &Comparison<'_>, target_from_reference: Se3) -> f64 {
-    let mut view = RelativeView { target_from_reference, ..RelativeView::identity() };
-    for _ in 0..2 {
-        let normal = comparison.linearize(&view, &SCALE);
-        view.exposure = view.exposure.stepped(&normal.exposure_step(&Vector6::zeros()));
-    }
-    comparison.linearize(&view, &SCALE).mean_cost()
-}
-
-/// The lowest point of the parabola through three costs, no further than twice the step from the
-/// middle; `None` where it bends the wrong way throughout.
-fn lowest(
-    (_, below): (f64, f64),
-    (middle_m, middle): (f64, f64),
-    (_, above): (f64, f64),
-    step_m: f64,
-) -> Option<DepthOffset> {
-    let curvature = (below + above - 2.0 * middle) / (step_m * step_m);
-    let slope = (above - below) / (2.0 * step_m);
-    if !curvature.is_finite() || !slope.is_finite() {
-        return None;
-    }
-    let limit_m = 2.0 * step_m;
-    if curvature <= 0.0 {
-        let downhill_m = if slope > 0.0 { -limit_m } else { limit_m };
-        return Some(DepthOffset { offset_m: middle_m + downhill_m, sigma_m: f64::INFINITY });
-    }
-    let offset_m = middle_m + (-slope / curvature).clamp(-limit_m, limit_m);
-    Some(DepthOffset { offset_m, sigma_m: curvature.sqrt().recip() })
-}
-
-fn with_offset(keyframe: &Keyframe, offset_m: f64) -> Keyframe {
-    Keyframe {
-        frame: keyframe.frame.clone().with_depth_offset(offset_m),
-        pyramid: keyframe.pyramid.with_depth_offset(offset_m),
-        pointmap: keyframe.pointmap.with_depth_offset(offset_m),
-        ..keyframe.clone()
-    }
+/// How a refinement moves a keyframe.
+struct Correction {
+    new_from_old: Se3,
+    /// The refined pose, where the keyframe has not been moved meanwhile.
+    stayed: Option<Se3>,
 }
 
 /// Mean of 1/depth over a keyframe's points, 1/m.
@@ -266,4 +194,129 @@ fn mean_inverse_depth(keyframe: &Keyframe) -> f64 {
         }
     }
     sum / count.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use image::RgbImage;
+    use nalgebra::Matrix6;
+
+    use super::*;
+    use crate::alignment::Refinement;
+    use crate::config::Config;
+    use crate::frame::Frame;
+    use crate::geometry::{Camera, Intrinsics};
+    use crate::model::SensorDepth;
+    use crate::pointmap::Pointmap;
+    use crate::pyramid::Pyramid;
+    use crate::raster::Raster;
+    use crate::stamp::Stamp;
+
+    fn keyframe(id: u32, world_from_camera: Se3) -> Keyframe {
+        let intrinsics = Intrinsics { fx: 16.0, fy: 16.0, cx: 7.5, cy: 7.5 };
+        let camera = Camera::pinhole(intrinsics, 16, 16).unwrap();
+        let frame = Frame {
+            id: id.into(),
+            stamp: Stamp::from_secs(id.into()),
+            color: Arc::new(RgbImage::new(16, 16)),
+            depth: None,
+            camera: Some(camera),
+            odometry: None,
+        };
+        let points = Raster::from_values(16, 16, camera.rays());
+        let pointmap = Pointmap::new(points, Raster::filled(16, 16, 1.0)).unwrap();
+        let pyramid = Pyramid::new(&frame, &camera, 1);
+        Keyframe { id: KeyframeId(id), frame, camera, pyramid, pointmap, world_from_camera }
+    }
+
+    fn tie(target: u32, source: u32, shift: [f64; 3], information: f64) -> Constraint {
+        Constraint {
+            target: KeyframeId(target),
+            source: KeyframeId(source),
+            target_from_source: Se3::translation(shift[0], shift[1], shift[2]),
+            information: Matrix6::identity() * information,
+        }
+    }
+
+    /// Keyframes one metre apart, each tied to the next.
+    fn line(count: u32) -> Pipeline {
+        let model = SensorDepth::new(Config::default().sensor);
+        let mut pipeline = Pipeline::new(Config::default(), Box::new(model));
+        for id in 0..count {
+            pipeline.map.insert(keyframe(id, Se3::translation(f64::from(id), 0.0, 0.0)));
+        }
+        let ties: Vec<Constraint> =
+            (1..count).map(|id| tie(id - 1, id, [1.0, 0.0, 0.0], 1e4)).collect();
+        pipeline.pose_graph.update(&ties);
+        pipeline
+    }
+
+    /// What says that the keyframes of a line are a tenth further apart.
+    fn stretched(pipeline: &Pipeline) -> RefineOutcome {
+        let before: BTreeMap<KeyframeId, Se3> =
+            pipeline.map.keyframes().map(|k| (k.id, k.world_from_camera)).collect();
+        let further =
+            |(&id, _): (&KeyframeId, &Se3)| (id, Se3::translation(1.1 * f64::from(id.0), 0.0, 0.0));
+        let count = before.len() as u32;
+        let refinement = Refinement {
+            world_from_camera: before.iter().map(further).collect(),
+            constraints: (1..count).map(|id| tie(id - 1, id, [1.1, 0.0, 0.0], 1e4)).collect(),
+            mean_cost: [1.0, 0.5],
+            rounds: 1,
+            converged: true,
+        };
+        RefineOutcome { before, refinement, depth_offset_m: 0.0, unit: 1.0 }
+    }
+
+    fn at(pipeline: &Pipeline, id: u32) -> [f64; 3] {
+        pipeline.map.get(KeyframeId(id)).unwrap().world_from_camera.translation.vector.into()
+    }
+
+    fn assert_is_at(pipeline: &Pipeline, id: u32, expected: [f64; 3], within_m: f64) {
+        let found = at(pipeline, id);
+        let gap = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(gap <= within_m, "keyframe {id} is at {found:?}, not at {expected:?}");
+    }
+
+    #[test]
+    fn what_has_not_changed_meanwhile_goes_exactly_where_it_was_refined_to() {
+        let mut pipeline = line(5);
+        let outcome = stretched(&pipeline);
+        let refined = pipeline.apply_refinement(&outcome);
+        assert_eq!((refined.keyframes, refined.pairs), (5, 4));
+        for (id, pose) in &outcome.refinement.world_from_camera {
+            assert_eq!(&pipeline.map.get(*id).unwrap().world_from_camera, pose);
+        }
+    }
+
+    #[test]
+    fn new_keyframes_follow_those_that_they_are_tied_to() {
+        let mut pipeline = line(5);
+        let outcome = stretched(&pipeline);
+        pipeline.map.insert(keyframe(5, Se3::translation(5.0, 0.0, 0.0)));
+        pipeline.map.insert(keyframe(6, Se3::translation(4.5, 1.0, 0.0)));
+        pipeline
+            .pose_graph
+            .update(&[tie(4, 5, [1.0, 0.0, 0.0], 1e4), tie(5, 6, [-0.5, 1.0, 0.0], 1e4)]);
+        pipeline.apply_refinement(&outcome);
+        assert_is_at(&pipeline, 4, [4.4, 0.0, 0.0], 1e-3);
+        assert_is_at(&pipeline, 5, [5.4, 0.0, 0.0], 1e-3);
+        assert_is_at(&pipeline, 6, [4.9, 1.0, 0.0], 1e-3);
+    }
+
+    #[test]
+    fn a_loop_that_was_closed_meanwhile_stays_closed() {
+        let mut pipeline = line(5);
+        let outcome = stretched(&pipeline);
+        // By what closes the loop the last keyframe stands a metre beside the line.
+        pipeline.pose_graph.update(&[tie(0, 4, [4.4, 1.0, 0.0], 1e6)]);
+        pipeline.settle(&[KeyframeId(0), KeyframeId(4)]);
+        assert!(at(&pipeline, 4)[1] > 0.9, "{:?}", at(&pipeline, 4));
+        pipeline.apply_refinement(&outcome);
+        assert_is_at(&pipeline, 4, [4.4, 1.0, 0.0], 0.02);
+        let ys: Vec<f64> = (0..5).map(|id| at(&pipeline, id)[1]).collect();
+        assert!(ys.windows(2).all(|pair| pair[1] > pair[0]), "the way bends as a whole: {ys:?}");
+    }
 }

@@ -127,6 +127,10 @@ pub struct NodeConfig {
     /// Most poses of the published path; of a longer one they are thinned out evenly.
     #[schemars(range(min = 2, max = 100_000))]
     pub path_max_poses: usize,
+    /// Seconds without a new keyframe after which a map that has grown since is refined as a whole,
+    /// while frames go on; 0 for never.
+    #[schemars(range(min = 0.0, max = 3600.0))]
+    pub refine_when_idle: f64,
     /// Seconds without a usable frame after which the reason is looked for and told.
     #[schemars(range(min = 0.5, max = 3600.0))]
     pub diagnosis_after: f64,
@@ -172,6 +176,7 @@ impl Default for NodeConfig {
             map_max_points: 300_000,
             path_rate: 2.0,
             path_max_poses: 1024,
+            refine_when_idle: 0.0,
             diagnosis_after: 5.0,
             time_jump: 0.5,
             autostart: true,
@@ -182,7 +187,7 @@ impl Default for NodeConfig {
 }
 
 /// Keys that may change while the node runs: they are looked up each time that they are used.
-pub const CHANGEABLE: [&str; 13] = [
+pub const CHANGEABLE: [&str; 14] = [
     "publish_tf",
     "tf_tolerance",
     "wait_for_transform",
@@ -193,6 +198,7 @@ pub const CHANGEABLE: [&str; 13] = [
     "map_max_points",
     "path_rate",
     "path_max_poses",
+    "refine_when_idle",
     "diagnosis_after",
     "save_map_on_exit",
     "save_trajectory_on_exit",

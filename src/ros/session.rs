@@ -12,6 +12,7 @@ use super::graph::{GraphView, graph_view};
 use super::inputs::{FrameParts, image_topic};
 use super::map_cloud::{MapSamples, MapSnapshot};
 use super::parameters::Settings;
+use super::refinement::Refinements;
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::Se3;
@@ -19,9 +20,9 @@ use crate::inference::Models;
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::messages::decoding;
 use crate::observer::{MapUpdate, TrackingState};
-use crate::pipeline::{Pipeline, PreparedFrame, prepare};
+use crate::pipeline::{Pipeline, PreparedFrame, Refined, prepare};
 use crate::stamp::Stamp;
-use crate::trajectory::Trajectory;
+use crate::trajectory::{StampedPose, Trajectory};
 
 /// A session: one map, from its first frame until it is reset.
 pub struct Session {
@@ -34,6 +35,7 @@ pub struct Session {
     /// The robot in the newest frame's camera.
     camera_from_base: Option<Se3>,
     firmness: Firmness,
+    refinements: Refinements,
 }
 
 /// How firmly things stand in the world, as covariances of left perturbations.
@@ -90,6 +92,7 @@ impl Session {
             report: Report::default(),
             camera_from_base: None,
             firmness: Firmness::default(),
+            refinements: Refinements::default(),
         }
     }
 
@@ -166,6 +169,36 @@ impl Session {
         self.pipeline.request_keyframe();
     }
 
+    /// Begins to refine the whole map while frames go on; returns the number of its keyframes.
+    ///
+    /// # Errors
+    /// As [`Refinements::begin`].
+    pub fn begin_refinement(&mut self) -> Result<usize, String> {
+        self.refinements.begin(&self.pipeline)
+    }
+
+    /// Returns whether a refinement is under way.
+    pub fn is_refining(&self) -> bool {
+        self.refinements.is_running()
+    }
+
+    /// Returns whether it is time for a refinement that nobody has asked for.
+    pub fn refinement_is_due(&mut self, now_secs: f64) -> bool {
+        let (count, after_secs) = (self.pipeline.map().len(), self.settings.node.refine_when_idle);
+        self.refinements.is_due(count, now_secs, after_secs)
+    }
+
+    /// Takes over a refinement that is done, if there is one; the next frame's correction of
+    /// odometry is by the refined map. See [`Refinements::finish`].
+    pub fn finish_refinement(&mut self) -> Option<Result<Refined, String>> {
+        let finished = self.refinements.finish(&mut self.pipeline)?;
+        self.firmness.keyframe = None;
+        if matches!(&finished, Ok(refined) if refined.depth_offset_m != 0.0) {
+            self.pipeline.map().keyframes().for_each(|keyframe| self.samples.mark(keyframe.id));
+        }
+        Some(finished)
+    }
+
     /// Moves the map so that the robot is where somebody says; `false` before the first frame.
     pub fn set_pose(&mut self, map_from_base: &Se3) -> bool {
         self.tree.set_pose(map_from_base)
@@ -214,29 +247,26 @@ impl Session {
 
     /// Returns the poses of all frames by the map as it is now: the camera in the map.
     pub fn trajectory_in_map(&self) -> Trajectory {
-        let Some(map_from_world) = self.tree.map_from_world() else { return Trajectory::default() };
-        let mut poses = self.pipeline.trajectory().poses().to_vec();
-        for pose in &mut poses {
-            pose.world_from_camera = map_from_world * pose.world_from_camera;
-        }
-        Trajectory::new(poses)
+        self.thinned_trajectory(usize::MAX)
     }
 
     /// Returns the robot's path in the map, thinned out evenly to at most `max_poses`; the newest
     /// pose is always in it.
     pub fn path(&self, max_poses: usize) -> Vec<(Stamp, Se3)> {
         let Some(camera_from_base) = self.camera_from_base else { return Vec::new() };
-        let trajectory = self.trajectory_in_map();
-        let every = trajectory.poses().len().div_ceil(max_poses.max(1)).max(1);
-        let mut path: Vec<(Stamp, Se3)> = trajectory
-            .poses()
-            .iter()
-            .rev()
-            .step_by(every)
-            .map(|pose| (pose.stamp, pose.world_from_camera * camera_from_base))
-            .collect();
-        path.reverse();
-        path
+        let trajectory = self.thinned_trajectory(max_poses);
+        let robot = |pose: &StampedPose| (pose.stamp, pose.world_from_camera * camera_from_base);
+        trajectory.poses().iter().map(robot).collect()
+    }
+
+    fn thinned_trajectory(&self, max_poses: usize) -> Trajectory {
+        let Some(map_from_world) = self.tree.map_from_world() else { return Trajectory::default() };
+        let in_map = |pose: &StampedPose| StampedPose {
+            world_from_camera: map_from_world * pose.world_from_camera,
+            ..*pose
+        };
+        let thinned = self.pipeline.thinned_trajectory(max_poses);
+        Trajectory::new(thinned.poses().iter().map(in_map).collect())
     }
 
     /// Returns the newest keyframe.

@@ -8,4 +8,5 @@ mod alike;
 mod closing;
 mod growth;
 mod kidnapping;
+mod refining;
 mod support;

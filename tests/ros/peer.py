@@ -102,12 +102,7 @@ class Peer:
             pass
 
     def publish_static_tf(self):
-        message = TransformStamped()
-        message.header.frame_id, message.child_frame_id = 'base_link', 'lens'
-        translation, rotation = message.transform.translation, message.transform.rotation
-        translation.x, translation.y, translation.z = map(float, room.BASE_FROM_CAMERA_TRANSLATION)
-        rotation.x, rotation.y, rotation.z, rotation.w = -0.5, 0.5, -0.5, 0.5
-        self.tf_static.publish(TFMessage(transforms=[message]))
+        self.tf_static.publish(lens_on_the_robot())
 
     def latch(self, kind, topic):
         """A late joiner's subscription: what was published before it is what it waits for."""
@@ -156,12 +151,7 @@ class Peer:
         self.depth.publish(depth)
 
     def info_message(self, nanos, size=None):
-        width, height = size or (room.WIDTH, room.HEIGHT)
-        message = CameraInfo(width=width, height=height, distortion_model='plumb_bob', d=[0.0] * 5)
-        message.header.stamp, message.header.frame_id = time_of(nanos), 'lens'
-        cx, cy = room.WIDTH / 2 - 0.5, room.HEIGHT / 2 - 0.5
-        message.k = [self.focal, 0.0, cx, 0.0, self.focal, cy, 0.0, 0.0, 1.0 if self.focal else 0.0]
-        return message
+        return info_of(nanos, size, self.focal)
 
     def map_frames(self, count, start=0, **how):
         """Sends frames one after the other, each when the one before was processed and all that the
@@ -178,10 +168,14 @@ class Peer:
         self.poses_wanted += tracked
         self.wait('its pose', lambda: len(self.poses) >= self.poses_wanted)
 
-    def call(self, kind, name, request):
+    def ask(self, kind, name, request):
+        """Calls a service, and does not wait for its answer."""
         client = self.node.create_client(kind, name)
         self.wait(name, client.service_is_ready)
-        future = client.call_async(request)
+        return client.call_async(request)
+
+    def call(self, kind, name, request):
+        future = self.ask(kind, name, request)
         self.wait(f'an answer of {name}', future.done)
         return future.result()
 
@@ -192,6 +186,26 @@ class Peer:
         self.listener.shutdown()
         self.thread.join()
         self.node.destroy_node()
+
+
+def lens_on_the_robot():
+    """The transform of the camera, as on /tf_static."""
+    message = TransformStamped()
+    message.header.frame_id, message.child_frame_id = 'base_link', 'lens'
+    translation, rotation = message.transform.translation, message.transform.rotation
+    translation.x, translation.y, translation.z = map(float, room.BASE_FROM_CAMERA_TRANSLATION)
+    rotation.x, rotation.y, rotation.z, rotation.w = -0.5, 0.5, -0.5, 0.5
+    return TFMessage(transforms=[message])
+
+
+def info_of(nanos, size=None, focal=room.FOCAL):
+    """The calibration of the room's camera; a focal length of zero is none."""
+    width, height = size or (room.WIDTH, room.HEIGHT)
+    message = CameraInfo(width=width, height=height, distortion_model='plumb_bob', d=[0.0] * 5)
+    message.header.stamp, message.header.frame_id = time_of(nanos), 'lens'
+    cx, cy = room.WIDTH / 2 - 0.5, room.HEIGHT / 2 - 0.5
+    message.k = [focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0 if focal else 0.0]
+    return message
 
 
 def time_of(nanos):

@@ -18,6 +18,15 @@ def base_pose(index):
     return rotation, np.array([0.012 * index, 0.15 * np.sin(index * 0.05), 0.0])
 
 
+def camera_in_room(index):
+    """The camera at frame `index` as in TUM trajectories: tx ty tz qx qy qz qw."""
+    rotation, translation = base_pose(index)
+    yaw = np.arctan2(rotation[1, 0], rotation[0, 0])
+    # The turn of the robot, then that of its camera (-0.5, 0.5, -0.5, 0.5).
+    s, c = 0.5 * np.sin(yaw / 2), 0.5 * np.cos(yaw / 2)
+    return np.r_[rotation @ BASE_FROM_CAMERA_TRANSLATION + translation, -c - s, c - s, -c + s, c + s]
+
+
 def stamp_nanos(index, start_secs=START_SECS, rate=RATE):
     return int(start_secs * 1e9) + int(round(index * 1e9 / rate))
 

@@ -1,13 +1,17 @@
 """The launch files build their description and, where the real `launch` is, run; else with stand-ins."""
 
 import importlib.util
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
+import room
 
 IS_REAL = importlib.util.find_spec('launch_ros') is not None
 FOLDER = Path(__file__).parents[2] / 'launch'
@@ -141,3 +145,51 @@ def test_the_launch_file_brings_up_a_node_with_its_arguments(tmp_path):
         status = launched.wait(timeout=60)
         peer.destroy()
     assert status == 0
+
+
+def write_bag(folder, count):
+    """The room as a bag, with the robot's transform to its camera."""
+    from rclpy.serialization import serialize_message
+    from rosbags.rosbag2 import Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    from peer import image, info_of, lens_on_the_robot
+
+    store = get_typestore(Stores.ROS2_JAZZY)
+    kinds = {'/tf_static': 'tf2_msgs/msg/TFMessage', '/camera/color/camera_info': 'sensor_msgs/msg/CameraInfo',
+             '/camera/color/image_raw': 'sensor_msgs/msg/Image',
+             '/camera/aligned_depth_to_color/image_raw': 'sensor_msgs/msg/Image'}
+    with Writer(folder, version=9) as writer:
+        topics = {topic: writer.add_connection(topic, kind, typestore=store) for topic, kind in kinds.items()}
+        write = lambda topic, nanos, message: writer.write(topics[topic], nanos, serialize_message(message))
+        write('/tf_static', room.stamp_nanos(0), lens_on_the_robot())
+        for index in range(count):
+            nanos, (color, depth) = room.stamp_nanos(index), room.render(index)
+            write('/camera/color/camera_info', nanos, info_of(nanos))
+            write('/camera/color/image_raw', nanos, image(nanos, 'rgb8', color))
+            write('/camera/aligned_depth_to_color/image_raw', nanos, image(nanos, '16UC1', depth))
+
+
+@pytest.mark.skipif(not IS_REAL, reason='launch_ros is not installed: the launch file is read, and not run')
+def test_a_bag_is_replayed_evaluated_and_ended_with(tmp_path):
+    frames = 60
+    write_bag(tmp_path / 'bag', frames)
+    truth = [np.r_[room.stamp_nanos(i) / 1e9, room.camera_in_room(i)] for i in range(frames)]
+    np.savetxt(tmp_path / 'truth.txt', truth, fmt='%.9f')
+    environment = dict(os.environ)
+    if shutil.which('ros2') is None:
+        command = tmp_path / 'bin' / 'ros2'
+        command.parent.mkdir()
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).parent / "ros2_command.py"} "$@"\n')
+        command.chmod(0o755)
+        environment['PATH'] = f'{command.parent}:{environment["PATH"]}'
+    arguments = [f'bag:={tmp_path / "bag"}', 'base_frame:=base_link', f'reference:={tmp_path / "truth.txt"}']
+    launched = subprocess.run(
+        [sys.executable, '-c', LAUNCH, str(FOLDER / 'replay.launch.py'), *arguments], cwd=tmp_path, env=environment,
+        capture_output=True, text=True, timeout=120)
+    said = launched.stdout + launched.stderr
+    assert launched.returncode == 0, said
+    poses = np.loadtxt(tmp_path / 'trajectory.txt')
+    assert len(poses) >= frames - 5, (len(poses), said)
+    assert (tmp_path / 'map.ply').read_bytes().startswith(b'ply')
+    assert 'ATE' in said, said

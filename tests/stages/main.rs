@@ -6,6 +6,7 @@
 mod alignment;
 mod carving;
 mod dense_residual;
+mod feed_forward;
 mod frame;
 mod map;
 mod model_geometry;

@@ -141,14 +141,7 @@ fn export_map(results: &Results, args: &SessionArgs) -> anyhow::Result<()> {
 /// Refines the map, and says what came of it; a map of too little to refine stays as it is.
 fn refine(pipeline: &mut Pipeline, quiet: bool) -> anyhow::Result<()> {
     let line = match pipeline.refine() {
-        Ok(done) => format!(
-            "refined {} keyframes by {} pairs: mean cost {:.4} to {:.4}, depth offset {:.1} cm",
-            done.keyframes,
-            done.pairs,
-            done.mean_cost[0],
-            done.mean_cost[1],
-            100.0 * done.depth_offset_m,
-        ),
+        Ok(done) => done.to_string(),
         Err(reason) => format!("nothing was refined: {reason}"),
     };
     if !quiet {

@@ -11,6 +11,7 @@ use r2r::sensor_msgs::msg::PointCloud2;
 use r2r::{Context, Node, Publisher, ServiceRequest};
 use recon_node::inference::Models;
 use recon_node::model;
+use recon_node::ros::files;
 use recon_node::ros::lifecycle::{Outcome, State};
 use recon_node::stamp::Stamp;
 
@@ -18,7 +19,6 @@ use crate::diagnostics::Diagnostics;
 use crate::lifecycle::LifecycleServices;
 use crate::outputs::{Outputs, latched};
 use crate::parameters::Parameters;
-use crate::saving;
 use crate::services::{Services, tell};
 use crate::shared::{Command, Shared};
 use crate::status;
@@ -120,7 +120,7 @@ impl ReconNode {
     /// waited for only where there is something to save.
     pub fn shut_down(mut self) {
         self.subscriptions.clear();
-        let is_kept = saving::is_kept(&self.parameters.settings().node);
+        let is_kept = files::is_kept(&self.parameters.settings().node);
         if let Some(worker) = self.worker.take() {
             self.shared.stop();
             if !worker.join((!is_kept).then_some(LAST_FRAME)) {
@@ -177,7 +177,7 @@ impl ReconNode {
 
     fn configure(&mut self) -> anyhow::Result<()> {
         let settings = self.parameters.settings().clone();
-        saving::check(&settings.node)?;
+        files::check(&settings.node)?;
         let model = self.load_model()?;
         self.failure.clear();
         self.shared = Arc::new(Shared::new(&settings));

@@ -6,11 +6,11 @@ use r2r::geometry_msgs::msg::PoseWithCovarianceStamped;
 use r2r::recon_node::srv::{SaveMap, SaveTrajectory};
 use r2r::std_srvs::srv::Trigger;
 use r2r::{Node, QosProfile, ServiceRequest};
+use recon_node::ros::files::{MAP_FORMATS, TRAJECTORY_FORMATS, format_of};
 
 use crate::convert;
 use crate::mailbox::{Mailbox, Requests, service};
 use crate::node::NAME;
-use crate::saving::{MAP_FORMATS, TRAJECTORY_FORMATS, format_of};
 use crate::shared::{Command, Reply, Shared};
 
 /// All services, and the topic of poses that are given.
@@ -19,6 +19,7 @@ pub struct Services {
     pause: Requests<Trigger::Service>,
     resume: Requests<Trigger::Service>,
     keyframe: Requests<Trigger::Service>,
+    refine: Requests<Trigger::Service>,
     save_map: Requests<SaveMap::Service>,
     save_trajectory: Requests<SaveTrajectory::Service>,
     initial_pose: Mailbox<PoseWithCovarianceStamped>,
@@ -32,6 +33,7 @@ impl Services {
             pause: service(node, "~/pause")?,
             resume: service(node, "~/resume")?,
             keyframe: service(node, "~/trigger_keyframe")?,
+            refine: service(node, "~/refine")?,
             save_map: service(node, "~/save_map")?,
             save_trajectory: service(node, "~/save_trajectory")?,
             initial_pose: Mailbox::new(node.subscribe("initialpose", QosProfile::default())?),
@@ -53,6 +55,9 @@ impl Services {
         }
         while let Some(request) = self.keyframe.take() {
             ask(shared, is_configured, request, Command::Keyframe);
+        }
+        while let Some(request) = self.refine.take() {
+            ask(shared, is_configured, request, Command::Refine);
         }
         self.save(shared, is_configured);
         while let Some(message) = self.initial_pose.take() {

@@ -28,7 +28,7 @@ pub enum Command {
     SaveMap {
         /// The file.
         path: PathBuf,
-        /// One of the formats of `saving`.
+        /// One of the formats of `files`.
         format: &'static str,
         /// Who asks.
         reply: FileReply,
@@ -37,6 +37,8 @@ pub enum Command {
     SaveTrajectory(PathBuf, FileReply),
     /// Make the next frame a keyframe.
     Keyframe(Reply),
+    /// Refine the whole map while frames go on; answered when that is done.
+    Refine(Reply),
     /// The robot is here.
     InitialPose(Se3),
     /// Settings have changed.

@@ -20,7 +20,7 @@ use crate::convert;
 use crate::node::NAME;
 use crate::outputs::{Outputs, tell};
 use crate::saving::{save_at_end, save_map, save_trajectory};
-use crate::shared::{Command, Shared, Work};
+use crate::shared::{Command, Reply, Shared, Work};
 use crate::status::{self, Steps};
 
 /// Seconds between two status messages while no frame comes.
@@ -53,6 +53,8 @@ struct Mapping {
     last_status_secs: f64,
     /// Time of the newest frame or odometry with which map from odom was published.
     last_correction: Option<Stamp>,
+    /// Who has asked for the refinement that is under way.
+    refinement_reply: Option<Reply>,
 }
 
 struct MapJob {
@@ -87,6 +89,7 @@ impl Worker {
             last_path_secs: f64::NEG_INFINITY,
             last_status_secs: f64::NEG_INFINITY,
             last_correction: None,
+            refinement_reply: None,
         };
         Self {
             mapping: std::thread::spawn(move || mapping.run()),
@@ -135,10 +138,17 @@ impl Mapping {
                     }
                 }
                 Work::Idle => {}
-                Work::Stop => return save_at_end(&self.session, &self.settings.node, ""),
+                Work::Stop => return self.end(),
             }
             self.keep_up();
         }
+    }
+
+    fn end(&mut self) {
+        if let Some(reply) = self.refinement_reply.take() {
+            reply(Err("the mapping has ended".to_owned()));
+        }
+        save_at_end(&self.session, &self.settings.node, "");
     }
 
     fn map_frame(&mut self, parts: &FrameParts) -> recon_node::error::Result<()> {
@@ -264,6 +274,7 @@ impl Mapping {
         if now_secs - self.last_status_secs > STATUS_SECS {
             self.publish_status();
         }
+        self.follow_refinement(now_secs);
         if !self.shared.lock().active {
             return;
         }
@@ -276,6 +287,34 @@ impl Mapping {
         if self.map_is_stale && is_due(self.settings.node.map_rate, self.last_map_secs) {
             self.publish_map();
             self.last_map_secs = now_secs;
+        }
+    }
+
+    /// Begins a refinement where it is time for one, and takes over one that is done.
+    fn follow_refinement(&mut self, now_secs: f64) {
+        if self.session.refinement_is_due(now_secs) {
+            self.refine(None);
+        }
+        let Some(finished) = self.session.finish_refinement() else { return };
+        (self.map_is_stale, self.path_is_stale) = (true, true);
+        let told = finished.map(|refined| refined.to_string());
+        match &told {
+            Ok(text) => r2r::log_info!(NAME, "{text}"),
+            Err(reason) => r2r::log_warn!(NAME, "the map was not refined: {reason}"),
+        }
+        if let Some(reply) = self.refinement_reply.take() {
+            reply(told);
+        }
+    }
+
+    fn refine(&mut self, reply: Option<Reply>) {
+        match (self.session.begin_refinement(), reply) {
+            (Ok(count), reply) => {
+                r2r::log_info!(NAME, "{count} keyframes are being refined");
+                self.refinement_reply = reply;
+            }
+            (Err(reason), Some(reply)) => reply(Err(reason)),
+            (Err(reason), None) => r2r::log_warn!(NAME, "the map is not refined: {reason}"),
         }
     }
 
@@ -301,6 +340,7 @@ impl Mapping {
         let report = self.session.report();
         let mut message = status::status(&self.shared.lock(), report, &self.steps, map_frame);
         message.session = self.sessions;
+        message.refining = self.session.is_refining();
         message.window = self.settings.pipeline.window.max_keyframes as u32;
         self.outputs.status(&message);
     }
@@ -326,6 +366,7 @@ impl Mapping {
                 self.session.request_keyframe();
                 reply(Ok("the next frame that can be placed well becomes a keyframe".to_owned()));
             }
+            Command::Refine(reply) => self.refine(Some(reply)),
             Command::InitialPose(map_from_base) => self.move_map(&map_from_base),
             Command::Settings(settings) => {
                 self.session.reconfigure(&settings);

@@ -1,0 +1,98 @@
+//! What files of maps and trajectories are called, and what is in them.
+
+use std::path::{Path, PathBuf};
+
+use nalgebra::{Rotation3, UnitQuaternion};
+
+use super::config::NodeConfig;
+use crate::error::{Error, Result};
+use crate::geometry::Se3;
+
+/// Endings and names of the formats of a map.
+pub const MAP_FORMATS: [&str; 3] = ["ply", "pcd", "glb"];
+/// Names of the formats of a trajectory.
+pub const TRAJECTORY_FORMATS: [&str; 1] = ["tum"];
+
+/// Returns the format that is asked for: by its name, else by the file's ending, else the first.
+///
+/// # Errors
+/// One sentence with all formats, for a name or an ending that is none.
+pub fn format_of(
+    path: &Path,
+    named: &str,
+    known: &[&'static str],
+) -> std::result::Result<&'static str, String> {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    let by_ending = known.iter().find(|format| ending.as_deref() == Some(**format));
+    match (named, by_ending) {
+        ("", Some(format)) => Ok(format),
+        ("", None) if known.len() == 1 || ending.is_none() => Ok(known[0]),
+        _ => known.iter().find(|format| **format == named).copied().ok_or_else(|| {
+            let wanted = if named.is_empty() { ending.unwrap_or_default() } else { named.into() };
+            format!("there is no format '{wanted}'; available: {}", known.join(", "))
+        }),
+    }
+}
+
+/// Returns the turn of a map (x forward, y left, z up) after which its z points up in a viewer of
+/// glTF, whose scenes we write from optical frames (x right, y down, z forward).
+pub fn optical_from_map() -> Se3 {
+    let axes = nalgebra::Matrix3::new(0.0, -1.0, 0.0, 0.0, 0.0, -1.0, 1.0, 0.0, 0.0);
+    let rotation = UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix_unchecked(axes));
+    Se3::from_parts(nalgebra::Translation3::identity(), rotation)
+}
+
+/// Returns whether something is to be kept when a session ends.
+pub fn is_kept(node: &NodeConfig) -> bool {
+    !node.save_map_on_exit.is_empty() || !node.save_trajectory_on_exit.is_empty()
+}
+
+/// Checks that the files for the end can be written in a known format.
+///
+/// # Errors
+/// [`Error::InvalidConfig`] with the formats.
+pub fn check(node: &NodeConfig) -> Result<()> {
+    let path = Path::new(&node.save_map_on_exit);
+    let checked = format_of(path, "", &MAP_FORMATS);
+    checked.map(|_| ()).map_err(|reason| Error::config("save_map_on_exit", reason))
+}
+
+/// Returns the path with `suffix` at the end of the file's name, before its ending.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = match path.extension() {
+        Some(ending) => format!("{stem}{suffix}.{}", ending.to_string_lossy()),
+        None => format!("{stem}{suffix}"),
+    };
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_the_named_one_or_that_of_the_ending() {
+        let map = |path: &str, named: &str| format_of(Path::new(path), named, &MAP_FORMATS);
+        let cases =
+            [("a.ply", "", "ply"), ("a.PCD", "", "pcd"), ("a", "", "ply"), ("a", "glb", "glb")];
+        for (path, named, expected) in cases {
+            assert_eq!(map(path, named), Ok(expected), "{path} {named}");
+        }
+        for (path, named, wrong) in [("a.obj", "", "'obj'"), ("a.ply", "las", "'las'")] {
+            let reason = map(path, named).unwrap_err();
+            assert!(reason.contains(wrong) && reason.contains("ply, pcd, glb"), "{reason}");
+        }
+        assert_eq!(format_of(Path::new("a.txt"), "", &TRAJECTORY_FORMATS), Ok("tum"));
+    }
+
+    #[test]
+    fn up_stays_up_and_the_suffix_goes_before_the_ending() {
+        let up = optical_from_map() * nalgebra::Vector3::z();
+        assert!((up + nalgebra::Vector3::y()).norm() < 1e-12, "{up}");
+        let cases = [("a/map.ply", "a/map_1.ply"), ("map", "map_1")];
+        for (path, expected) in cases {
+            assert_eq!(with_suffix(Path::new(path), "_1"), Path::new(expected));
+        }
+    }
+}
