@@ -141,8 +141,10 @@ pub fn rows(runs: &[Run]) -> Vec<(&'static str, Vec<String>)> {
             |run: &Run| quantile(run, frac).map_or("–".to_owned(), |v| format!("{v:.1} ms"));
         (name, runs.iter().map(value).collect())
     });
-    let all = known.chain(timed);
-    all.filter(|(_, values)| values.iter().any(|value| value != "–")).collect()
+    let mut all: Vec<_> = known.chain(timed).collect();
+    // Memory last: times stand together.
+    all.sort_by_key(|(name, _)| *name == "Peak memory");
+    all.into_iter().filter(|(_, values)| values.iter().any(|value| value != "–")).collect()
 }
 
 fn quantile(run: &Run, frac: f64) -> Option<f64> {
