@@ -143,7 +143,8 @@ impl Pointmap {
     /// kept.
     pub fn retained(mut self, keep: impl Fn(&Vector3<f32>, f32) -> bool + Sync) -> Self {
         let points = self.points_in_camera.values();
-        self.confidence.values_mut().par_iter_mut().zip(points).for_each(|(confidence, point)| {
+        let confidence = Arc::make_mut(&mut self.confidence);
+        confidence.values_mut().par_iter_mut().zip(points).for_each(|(confidence, point)| {
             if *confidence > 0.0 && !keep(point, *confidence) {
                 *confidence = 0.0;
             }

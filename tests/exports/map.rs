@@ -32,7 +32,7 @@ fn room() -> (Simulator, GlobalMap) {
         let frame = simulator.render(index).unwrap();
         let PreparedFrame { frame, camera, pyramid, .. } = prepare(&frame, &config).unwrap();
         let mut model = SensorDepth::new(config.sensor.clone());
-        let view = View { frame: &frame, world_from_camera: None };
+        let view = View::measured(&frame);
         let pointmap = model.infer(&[view]).unwrap().views.remove(0).pointmap;
         let (id, world_from_camera) = (KeyframeId(id as u32), simulator.true_pose(index));
         map.insert(Keyframe { id, frame, camera, pyramid, pointmap, world_from_camera });
@@ -128,7 +128,8 @@ fn las_is_read_by_its_own_library() {
             let path = folder.join("a.las");
             write_las(&path, &cloud).unwrap();
             let mut reader = las::Reader::from_path(&path).unwrap();
-            let points: Vec<las::Point> = reader.points().map(Result::unwrap).collect();
+            let data = reader.read_all().unwrap();
+            let points: Vec<las::Point> = data.points().map(Result::unwrap).collect();
             assert_eq!(points.len(), cloud.len());
             for (index, (found, put)) in points.iter().zip(&cloud.points).enumerate() {
                 let found_at = Point3::new(found.x, found.y, found.z);
