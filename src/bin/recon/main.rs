@@ -3,10 +3,12 @@
 mod demo;
 mod eval;
 mod eval_table;
+mod export;
 mod infer;
 mod info;
 mod map;
 mod maps;
+mod page;
 mod progress;
 mod replay;
 mod report;
@@ -49,6 +51,8 @@ enum Command {
     Info(info::Args),
     /// Look into saved maps, and change them
     Map(map::Args),
+    /// Show the results of runs as one HTML page
+    Report(page::Args),
     /// Fetch, check, make and shrink the weights of feed-forward models
     Weights(weights::Args),
     /// Print the default configuration as YAML, with a comment for each key
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Command::Sfm(args) => sfm::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Map(args) => map::run(&args),
+        Command::Report(args) => page::run(&args),
         Command::Weights(args) => weights::run(&args),
         Command::Config => print_config(),
     };
