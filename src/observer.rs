@@ -59,6 +59,23 @@ pub struct MapUpdate {
     pub loops_closed: usize,
     /// Keyframes in the map.
     pub keyframes: usize,
+    /// How long the map's unit is.
+    pub scale: MapScale,
+}
+
+/// How long the map's unit is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MapScale {
+    /// Metres in a unit of the map, by all that is known.
+    pub metres_per_unit: f64,
+    /// Standard deviation of its natural logarithm; 0 where a sensor of depth says it, infinite
+    /// where nothing does.
+    pub sigma_log: f64,
+}
+
+impl MapScale {
+    /// The unit is the metre.
+    pub const METRIC: Self = Self { metres_per_unit: 1.0, sigma_log: 0.0 };
 }
 
 /// Is told of every frame. Implemented by the edges.

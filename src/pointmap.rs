@@ -82,6 +82,48 @@ impl Pointmap {
         Self::of(self.points_in_camera.map(shift), confidence)
     }
 
+    /// Returns the depths along the optical axis, 0 where there is no point.
+    pub fn depths(&self) -> Raster<f32> {
+        Raster::from_fn(self.width(), self.height(), |x, y| self.point(x, y).map_or(0.0, |p| p.z))
+    }
+
+    /// Returns the mean depth of all points, or `None` without one.
+    pub fn mean_depth_m(&self) -> Option<f64> {
+        let depths = self.depths();
+        let known = depths.values().iter().filter(|&&z| z > 0.0);
+        let (count, sum) = known.fold((0_usize, 0.0), |(n, s), &z| (n + 1, s + f64::from(z)));
+        (count > 0).then(|| sum / count as f64)
+    }
+
+    /// Returns the pointmap with all lengths multiplied by `factor`; confidence is the inverse
+    /// variance of the new depths.
+    pub fn scaled(&self, factor: f64) -> Self {
+        let factor = factor as f32;
+        let confidence = self.confidence.map(|c| c / (factor * factor));
+        Self::of(self.points_in_camera.map(|p| p * factor), confidence)
+    }
+
+    /// Returns the same depths on other rays (of depth one, one for each pixel in row order).
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for another number of rays.
+    pub fn on_rays(&self, rays: &[Vector3<f32>]) -> Result<Self> {
+        let rays = Raster::new(self.width(), self.height(), rays.to_vec())?;
+        let points = Raster::from_fn(self.width(), self.height(), |x, y| {
+            rays.at(x, y) * self.points_in_camera.at(x, y).z
+        });
+        Self::new(points, Raster::clone(&self.confidence))
+    }
+
+    /// Returns the pointmap with no confidence above `measurements` times that of another of the
+    /// same view.
+    pub fn limited(&self, single: &Self, measurements: f32) -> Self {
+        let confidence = Raster::from_fn(self.width(), self.height(), |x, y| {
+            self.confidence(x, y).min(measurements * single.confidence(x, y))
+        });
+        Self::of(Raster::clone(&self.points_in_camera), confidence)
+    }
+
     /// Replaces points and confidences of pixels (column, row) that have them.
     pub fn replace<'a>(
         &mut self,

@@ -68,6 +68,24 @@ impl Pyramid {
         Self { levels: Arc::new(self.levels.iter().map(shifted).collect()) }
     }
 
+    /// Returns the pyramid with other depths (metres, 0 = none) of the finest level's size.
+    pub fn with_depth(&self, depth_m: &Raster<f32>) -> Self {
+        let mut depth = depth_m.clone();
+        let mut levels = Vec::with_capacity(self.levels.len());
+        for (index, level) in self.levels.iter().enumerate() {
+            if index > 0 {
+                depth = halved(&depth, |block| mean_of_nearest_surface(&block));
+            }
+            let (width, height) = (level.width(), level.height());
+            let samples = Raster::from_fn(width, height, |x, y| {
+                let [intensity, dx, dy, _] = level.samples.at(x, y);
+                [intensity, dx, dy, depth.at(x, y)]
+            });
+            levels.push(Level { samples, ..level.clone() });
+        }
+        Self { levels: Arc::new(levels) }
+    }
+
     /// Returns the levels, finest first.
     pub fn levels(&self) -> &[Level] {
         &self.levels

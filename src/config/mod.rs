@@ -17,7 +17,7 @@ use crate::sensor::SensorConfig;
 use crate::tracking::{KeyframeConfig, TrackingConfig};
 use crate::window::WindowConfig;
 
-pub use model::{DtypeChoice, ModelConfig};
+pub use model::{DtypeChoice, ModelConfig, PriorUse, PriorsConfig};
 
 /// Everything that can be set.
 #[derive(

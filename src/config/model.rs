@@ -23,6 +23,8 @@ pub struct ModelConfig {
     /// Most views that a feed-forward model is given at once.
     #[schemars(range(min = 1, max = 256))]
     pub max_views: usize,
+    /// What a feed-forward model is told of its views beside the images.
+    pub priors: PriorsConfig,
     /// Whether relative rotations are given to the model with w >= 0. The sign of a quaternion
     /// means nothing, but a network sees it; with false it is left to chance, as in the reference.
     pub standardize_rotations: bool,
@@ -37,9 +39,47 @@ impl Default for ModelConfig {
             dtype: DtypeChoice::Auto,
             resolution_px: 518,
             max_views: 8,
+            priors: PriorsConfig::default(),
             standardize_rotations: true,
         }
     }
+}
+
+/// What a feed-forward model is told of its views beside the images.
+#[derive(
+    Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(default, deny_unknown_fields)]
+pub struct PriorsConfig {
+    /// The camera: auto or on where it is known, off never.
+    pub intrinsics: PriorUse,
+    /// Depth, measured or from the map: auto where the evidence is for it, on, or off.
+    pub depth: PriorUse,
+    /// The map's poses: auto where the evidence is for them, on, or off.
+    pub poses: PriorUse,
+}
+
+/// Whether a prior is used.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum PriorUse {
+    /// Where the evidence is for it.
+    #[default]
+    Auto,
+    /// Wherever it is known.
+    On,
+    /// Never.
+    Off,
 }
 
 /// The type of a model's matrices.

@@ -4,20 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nalgebra::Point3;
 
+use super::inferring::Candidate;
 use super::looping::sober;
+use super::merging::set_pointmap;
 use super::prepare::mean_depth_m;
-use super::working_size::at_working_size;
 use super::{Motion, Pipeline, PreparedFrame};
 use crate::alignment::align_window;
 use crate::constraint::Constraint;
 use crate::dense_residual::RelativeView;
 use crate::error::{Error, Result};
 use crate::geometry::Se3;
-use crate::inference::View;
 use crate::keyframe::{Keyframe, KeyframeId};
-use crate::pyramid::Pyramid;
 use crate::tracking::{Tracked, has_left_keyframe};
-use crate::window::{overlap_frac, sample_window};
+use crate::window::{overlap_frac, sample_window, seen_frac};
 
 /// Keyframes whose cameras are further apart than this many mean depths share nothing.
 const REACH_DEPTHS: f64 = 2.0;
@@ -25,10 +24,6 @@ const REACH_DEPTHS: f64 = 2.0;
 const COVISIBLE_FRAC: f64 = 0.1;
 /// A constraint between keyframes this many apart closes a loop: the camera has been away.
 const LOOP_GAP_KEYFRAMES: u32 = 20;
-
-/// A view with geometry in less than this share of its pixels is no keyframe: nothing could be
-/// tracked against it.
-const MIN_VALID_FRAC: f64 = 0.02;
 
 /// What has become of the keyframe that a frame was tracked against.
 #[derive(Default)]
@@ -45,13 +40,15 @@ impl Pipeline {
         tracked: &Tracked,
     ) -> Result<KeyframeChange> {
         let frame_from_keyframe = tracked.view.target_from_reference;
-        let (Some(current), Some(depth_m)) = (self.current_keyframe(), frame.mean_depth_m) else {
+        let Some(current) = self.current_keyframe() else {
             return Ok(KeyframeChange::default());
         };
-        let shared = overlap_frac(&frame.pyramid, &current.pyramid, &frame_from_keyframe.inverse())
-            .min(tracked.overlap_frac);
+        let depth_m = frame.mean_depth_m.unwrap_or_else(|| seen_depth_m(current));
+        let shared =
+            shared_frac(frame, current, &frame_from_keyframe.inverse()).min(tracked.overlap_frac);
         let has_left =
-            has_left_keyframe(&frame_from_keyframe, shared, depth_m, &self.config.keyframe);
+            has_left_keyframe(&frame_from_keyframe, shared, depth_m, &self.config.keyframe)
+                || (frame.mean_depth_m.is_none() && self.is_weakening(tracked));
         if !has_left && !self.wants_keyframe {
             return Ok(KeyframeChange::default());
         }
@@ -108,30 +105,58 @@ impl Pipeline {
         shared: f64,
     ) -> Option<KeyframeId> {
         let least = self.config.keyframe.reuse_overlap_frac.max(shared + 0.02);
-        self.overlaps((&frame.pyramid, frame.mean_depth_m.unwrap_or(0.0)), world_from_camera)
+        self.overlaps(frame, world_from_camera)
             .into_iter()
             .filter(|&(id, overlap)| id != current && overlap >= least)
             .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
             .map(|(id, _)| id)
     }
 
-    /// What each keyframe near a view shares with it; of the view, its pyramid and mean depth.
-    fn overlaps(
+    /// What each keyframe near a frame shares with it.
+    pub(super) fn overlaps(
         &self,
-        (pyramid, depth_m): (&Pyramid, f64),
+        frame: &PreparedFrame,
         world_from_camera: &Se3,
     ) -> Vec<(KeyframeId, f64)> {
-        let reach_m = REACH_DEPTHS * depth_m;
+        let seen_m = || self.current_keyframe().map_or(0.0, seen_depth_m);
+        let reach_m = REACH_DEPTHS * frame.mean_depth_m.unwrap_or_else(seen_m);
         let near = self.places.within(&world_from_camera.translation.vector.into(), reach_m);
         near.into_iter()
             .filter_map(|id| self.map.get(id))
             .map(|keyframe| {
                 let keyframe_from_frame = keyframe.world_from_camera.inv_mul(world_from_camera);
-                let there = overlap_frac(pyramid, &keyframe.pyramid, &keyframe_from_frame);
-                let back = overlap_frac(&keyframe.pyramid, pyramid, &keyframe_from_frame.inverse());
-                (keyframe.id, there.min(back))
+                let pyramids = (&keyframe.pyramid, &frame.pyramid);
+                let back = match frame.mean_depth_m {
+                    Some(_) => overlap_frac(pyramids.0, pyramids.1, &keyframe_from_frame.inverse()),
+                    None => seen_frac(pyramids.0, pyramids.1, &keyframe_from_frame.inverse()),
+                };
+                (keyframe.id, shared_frac(frame, keyframe, &keyframe_from_frame).min(back))
             })
             .collect()
+    }
+
+    /// What each other keyframe near one shares with it.
+    fn overlaps_of(&self, keyframe: &Keyframe) -> Vec<(KeyframeId, f64)> {
+        let reach_m = REACH_DEPTHS * seen_depth_m(keyframe);
+        let place = keyframe.world_from_camera.translation.vector.into();
+        let near = self.places.within(&place, reach_m);
+        near.into_iter()
+            .filter_map(|id| self.map.get(id))
+            .map(|other| {
+                let there = other.world_from_camera.inv_mul(&keyframe.world_from_camera);
+                let back = overlap_frac(&other.pyramid, &keyframe.pyramid, &there.inverse());
+                let there = overlap_frac(&keyframe.pyramid, &other.pyramid, &there);
+                (other.id, there.min(back))
+            })
+            .collect()
+    }
+
+    /// Whether a frame is still placed, but will soon not be if things go on like this.
+    fn is_weakening(&self, tracked: &Tracked) -> bool {
+        let config = &self.config.tracking;
+        let half_way = |least: f64| 0.5 * (1.0 + least);
+        tracked.inlier_frac < half_way(config.min_inlier_frac)
+            || tracked.correlation.is_some_and(|c| c < half_way(config.min_correlation))
     }
 
     pub(super) fn add_keyframe(
@@ -139,32 +164,21 @@ impl Pipeline {
         frame: &PreparedFrame,
         world_from_camera: Se3,
     ) -> Result<KeyframeId> {
-        let view = View::measured(&frame.frame).at(world_from_camera);
-        let prediction = self.model.infer(&[view])?;
-        let Some(geometry) = prediction.views.into_iter().next() else {
-            let what = "views of a prediction";
-            return Err(Error::ShapeMismatch { what, expected: "1".into(), found: "0".into() });
-        };
-        let pointmap = at_working_size(geometry, &frame.camera)?;
-        if pointmap.valid_frac() < MIN_VALID_FRAC {
-            return Err(Error::MissingInput {
-                model: self.model.name(),
-                missing: "depth in more than a few pixels of a frame",
-                remedy: "look at the images, the depth images and sensor.max_range_m",
-            });
-        }
+        let pointmap = self.infer_geometry(Candidate { frame, world_from_camera })?;
         let id = self.map.take_id();
         if let Some((features, recognizer)) = self.describe(frame).zip(self.recognizer.as_mut()) {
             recognizer.insert(id, features)?;
         }
-        self.map.insert(Keyframe {
+        let mut keyframe = Keyframe {
             id,
             frame: frame.frame.clone(),
             camera: frame.camera,
             pyramid: frame.pyramid.clone(),
-            pointmap,
+            pointmap: pointmap.clone(),
             world_from_camera,
-        });
+        };
+        set_pointmap(&mut keyframe, pointmap);
+        self.map.insert(keyframe);
         self.places.set(id, world_from_camera.translation.vector.into());
         self.covisibility.insert(id);
         self.see_anew(id);
@@ -174,8 +188,7 @@ impl Pipeline {
     /// Takes note of what a keyframe shares with others from where it stands now.
     pub(super) fn see_anew(&mut self, id: KeyframeId) {
         let Some(keyframe) = self.map.get(id) else { return };
-        let depth_m = mean_depth_m(&keyframe.frame).unwrap_or(0.0);
-        let shared = self.overlaps((&keyframe.pyramid, depth_m), &keyframe.world_from_camera);
+        let shared = self.overlaps_of(keyframe);
         let is_known =
             |&(other, overlap): &(KeyframeId, f64)| other != id && overlap > COVISIBLE_FRAC;
         for (other, overlap) in shared.into_iter().filter(is_known) {
@@ -255,6 +268,19 @@ impl Pipeline {
     fn current_keyframe(&self) -> Option<&Keyframe> {
         self.map.get(self.anchor.as_ref()?.keyframe)
     }
+}
+
+/// What a frame shares with a keyframe: surfaces where it has depth, else all that the two look at.
+fn shared_frac(frame: &PreparedFrame, keyframe: &Keyframe, keyframe_from_frame: &Se3) -> f64 {
+    match frame.mean_depth_m {
+        Some(_) => overlap_frac(&frame.pyramid, &keyframe.pyramid, keyframe_from_frame),
+        None => 1.0,
+    }
+}
+
+/// Mean depth of what a keyframe sees, in the map's unit.
+fn seen_depth_m(keyframe: &Keyframe) -> f64 {
+    mean_depth_m(&keyframe.frame).unwrap_or_else(|| keyframe.pointmap.mean_depth_m().unwrap_or(0.0))
 }
 
 /// The point in the world that a keyframe looks at: two metres ahead.

@@ -1,6 +1,7 @@
 //! How the map begins and grows: frames are placed, and sharpen the keyframe they hang on.
 
 use super::locate::covariance_in_keyframe;
+use super::priors::Inferring;
 use super::{Anchor, FrameRecord, Pipeline, PreparedFrame};
 use crate::dense_residual::RelativeView;
 use crate::error::{Error, Result};
@@ -72,6 +73,7 @@ impl Pipeline {
         self.wants_keyframe = false;
         self.records.clear();
         self.unconfirmed = None;
+        self.inferring = Inferring::default();
         if let Some(recognizer) = &mut self.recognizer {
             recognizer.clear();
         }
@@ -95,7 +97,11 @@ impl Pipeline {
         let tracked_against = self.anchor.as_ref().map(|anchor| anchor.keyframe);
         self.place(frame, tracked.view);
         self.fuse_frame(frame, tracked);
+        self.confirm_first(frame)?;
         let change = self.change_keyframe(frame, tracked)?;
+        if let Some(keyframe) = change.new_keyframe {
+            self.settle_scale(keyframe);
+        }
         let mut update = self.update(frame.frame.id, frame.frame.stamp, state);
         update.world_from_camera = self.last_pose();
         update.previous_from_camera = previous_from_camera;
@@ -158,6 +164,7 @@ impl Pipeline {
             new_keyframe: None,
             loops_closed: 0,
             keyframes: self.map.len(),
+            scale: self.scale(),
         }
     }
 }

@@ -3,14 +3,18 @@
 //! A function of its inputs: no files, clocks or threads of its own, so two replays of one
 //! recording are identical, bit for bit.
 
+mod inferring;
 mod keyframing;
 mod locate;
 mod looping;
 mod mapping;
+mod merging;
 mod prepare;
+mod priors;
 mod recognizing;
 mod refine_job;
 mod refining;
+mod scaling;
 mod working_size;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +41,7 @@ use crate::window::{CovisibilityGraph, Places};
 
 use looping::Travel;
 pub use prepare::{PreparedFrame, prepare};
+use priors::Inferring;
 pub use refine_job::{DepthOffset, RefineJob, RefineOutcome};
 pub use refining::Refined;
 
@@ -61,6 +66,8 @@ pub struct Pipeline {
     wants_keyframe: bool,
     /// What knows places again, where there is an extractor of features.
     recognizer: Option<Recognizer>,
+    /// What is remembered of the model's windows.
+    inferring: Inferring,
     /// How far the camera has come.
     travel: Travel,
     /// A loop that the last keyframe was alone to see.
@@ -124,6 +131,7 @@ impl Pipeline {
             records: Vec::new(),
             wants_keyframe: false,
             recognizer,
+            inferring: Inferring::default(),
             travel: Travel::default(),
             unconfirmed: None,
         }

@@ -59,6 +59,8 @@ pub struct RefineJob {
     pub(super) covisibility: CovisibilityGraph,
     pub(super) sensor: SensorConfig,
     pub(super) alignment: AlignmentConfig,
+    /// The map's unit, in some unit that stays.
+    pub(super) unit: f64,
 }
 
 /// What a refinement has found, for [`Pipeline::apply_refinement`](super::Pipeline::apply_refinement).
@@ -68,6 +70,8 @@ pub struct RefineOutcome {
     pub(super) before: BTreeMap<KeyframeId, Se3>,
     pub(super) refinement: Refinement,
     pub(super) depth_offset_m: f64,
+    /// See [`RefineJob`].
+    pub(super) unit: f64,
 }
 
 impl RefineJob {
@@ -93,7 +97,7 @@ impl RefineJob {
         let pairs: Vec<_> = self.covisibility.edges().map(|(a, b, _)| (a, b)).collect();
         let refinement = refine(&keyframes, &pairs, self.sensor.noise(), &self.alignment)?;
         let before = self.map.keyframes().map(|k| (k.id, k.world_from_camera)).collect();
-        Ok(RefineOutcome { before, refinement, depth_offset_m })
+        Ok(RefineOutcome { before, refinement, depth_offset_m, unit: self.unit })
     }
 
     /// Returns the depth offset under which views agree best, or `None` where they do not tell.

@@ -11,6 +11,7 @@ use crate::constraint::Constraint;
 use crate::error::Result;
 use crate::geometry::Se3;
 use crate::keyframe::{Keyframe, KeyframeId};
+use crate::observer::MapScale;
 
 /// What a refinement has come to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,18 +50,23 @@ impl Pipeline {
     /// Returns the work of a refinement of the map as it is now, to be done wherever there is time;
     /// [`Pipeline::apply_refinement`] takes what comes of it.
     pub fn refine_job(&self) -> RefineJob {
+        let mut sensor = self.config.sensor.clone();
+        // Without a sensor of depth there is nothing that it could measure too little.
+        sensor.estimate_depth_offset &= self.scale() == MapScale::METRIC;
         RefineJob {
             map: self.map.clone(),
             covisibility: self.covisibility.clone(),
-            sensor: self.config.sensor.clone(),
+            sensor,
             alignment: self.config.alignment.clone(),
+            unit: self.inferring.unit,
         }
     }
 
     /// Takes over what a refinement has found. What has happened to the map since it was begun
     /// stays: keyframes that have been moved are moved on by as much as the refinement moved them,
     /// new ones follow the keyframes that they are tied to, and the pose graph settles both. Of a
-    /// map that was given up meanwhile no keyframe is left, and nothing is changed.
+    /// map that was given up meanwhile no keyframe is left, and nothing is changed; nor is a map
+    /// whose unit has changed.
     pub fn apply_refinement(&mut self, outcome: &RefineOutcome) -> Refined {
         let corrections = self.corrections(outcome);
         let depth_offset_m = if corrections.is_empty() { 0.0 } else { outcome.depth_offset_m };
@@ -97,7 +103,9 @@ impl Pipeline {
             let stayed = (now == before).then_some(*refined);
             Some((id, Correction { new_from_old: refined * before.inverse(), stayed }))
         };
-        outcome.refinement.world_from_camera.iter().filter_map(correction).collect()
+        let is_of_this_map = outcome.unit.to_bits() == self.inferring.unit.to_bits();
+        let refined = outcome.refinement.world_from_camera.iter().filter(|_| is_of_this_map);
+        refined.filter_map(correction).collect()
     }
 
     /// The keyframes that are new or have been moved since the refinement was begun.
@@ -259,7 +267,7 @@ mod tests {
             rounds: 1,
             converged: true,
         };
-        RefineOutcome { before, refinement, depth_offset_m: 0.0 }
+        RefineOutcome { before, refinement, depth_offset_m: 0.0, unit: 1.0 }
     }
 
     fn at(pipeline: &Pipeline, id: u32) -> [f64; 3] {

@@ -16,6 +16,8 @@ mod solve;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nalgebra::{Matrix6, Vector6};
+
 use crate::constraint::RelativePose;
 use crate::geometry::{LieGroup, Se3, Sim3};
 use crate::keyframe::KeyframeId;
@@ -47,6 +49,18 @@ struct Stored<G, const D: usize> {
 impl<G, const D: usize> Default for Graph<G, D> {
     fn default() -> Self {
         Self { edges: BTreeMap::new(), neighbours: BTreeMap::new() }
+    }
+}
+
+impl PoseGraph {
+    /// Multiplies all lengths of the constraints, as when the map's unit changes.
+    pub fn rescale(&mut self, factor: f64) {
+        let [turn, way] = [1.0, factor.recip()];
+        let inverse = Matrix6::from_diagonal(&Vector6::new(turn, turn, turn, way, way, way));
+        for stored in self.edges.values_mut() {
+            stored.constraint.target_from_source.translation.vector *= factor;
+            stored.constraint.information = inverse * stored.constraint.information * inverse;
+        }
     }
 }
 

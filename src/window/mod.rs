@@ -6,6 +6,6 @@ mod places;
 mod sampling;
 
 pub use covisibility::CovisibilityGraph;
-pub use overlap::overlap_frac;
+pub use overlap::{overlap_frac, seen_frac};
 pub use places::Places;
 pub use sampling::{WindowConfig, sample_window};

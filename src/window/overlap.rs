@@ -33,6 +33,17 @@ pub fn overlap_frac(source: &Pyramid, target: &Pyramid, target_from_source: &Se3
     share(inside, points) * share(agreeing, compared)
 }
 
+/// Returns which share of what `source` sees lies inside the image of `target`, whatever may stand
+/// between: for targets without depth. Zero where `source` sees nothing.
+pub fn seen_frac(source: &Pyramid, target: &Pyramid, target_from_source: &Se3) -> f64 {
+    let index = source.levels().len().min(target.levels().len()).saturating_sub(1).min(2);
+    let (source, target) = (&source.levels()[index], &target.levels()[index]);
+    let stride = ((source.width() * source.height()) as f64 / SAMPLES as f64).sqrt().max(1.0);
+    let points: Vec<Point3<f64>> = sampled_points(source, stride as usize).collect();
+    let is_seen = |p: &&Point3<f64>| seen_depth_m(target, &(target_from_source * **p)).is_some();
+    points.iter().filter(is_seen).count() as f64 / points.len().max(1) as f64
+}
+
 fn agreement_m(depth_m: f64) -> f64 {
     AGREEMENT_FRAC.mul_add(depth_m, AGREEMENT_M)
 }

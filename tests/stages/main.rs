@@ -5,6 +5,7 @@
 
 mod alignment;
 mod dense_residual;
+mod feed_forward;
 mod frame;
 mod map;
 mod model_geometry;
