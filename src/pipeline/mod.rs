@@ -3,6 +3,7 @@
 //! A function of its inputs: no files, clocks or threads of its own, so two replays of one
 //! recording are identical, bit for bit.
 
+mod drift;
 mod inferring;
 mod keyframing;
 mod locate;
@@ -39,7 +40,7 @@ use crate::tracking::{LostReason, Tracked, Tracker};
 use crate::trajectory::{StampedPose, Trajectory};
 use crate::window::{CovisibilityGraph, Places};
 
-use looping::Travel;
+use drift::Travel;
 pub use prepare::{PreparedFrame, prepare};
 use priors::Inferring;
 pub use refine_job::{DepthOffset, RefineJob, RefineOutcome};
@@ -70,8 +71,8 @@ pub struct Pipeline {
     inferring: Inferring,
     /// How far the camera has come.
     travel: Travel,
-    /// A loop that the last keyframe was alone to see.
-    unconfirmed: Option<(KeyframeId, Sighting)>,
+    /// Loops that keyframes of late saw and nothing has borne out yet, in order.
+    suspected: Vec<(KeyframeId, Sighting)>,
 }
 
 /// The keyframe that frames are tracked against.
@@ -133,7 +134,7 @@ impl Pipeline {
             recognizer,
             inferring: Inferring::default(),
             travel: Travel::default(),
-            unconfirmed: None,
+            suspected: Vec::new(),
         }
     }
 
