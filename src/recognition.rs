@@ -30,7 +30,8 @@ pub struct RecognitionConfig {
     /// Whether keyframes are described by learned local features; without, lost frames are found
     /// near the last keyframe only, and loops are closed only where the drift is small.
     pub enabled: bool,
-    /// Whether places seen again close loops.
+    /// Whether places seen again close loops. Without, a keyframe is tied to what the last ones are
+    /// tied to, and no other, so that drift stays as it is: an odometry.
     pub close_loops: bool,
     /// Images wider than this are reduced by a whole factor before features are looked for.
     #[schemars(range(min = 64, max = 4096))]
@@ -53,8 +54,12 @@ pub struct RecognitionConfig {
     /// The same for its rotation, degrees.
     #[schemars(range(min = 0.1, max = 90.0))]
     pub max_disagreement_deg: f64,
-    /// Most drift for each metre of the way, as a share: a loop that would correct more is refused,
-    /// since it is two places that look alike.
+    /// Drift that is usual, as a share of the way and of the turns: a loop that would correct more
+    /// has to be borne out by other places than the one where it was seen first.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub usual_drift_frac: f64,
+    /// Most drift, as a share of the way and of the turns: a loop that would correct more is
+    /// refused, since it is two places that look alike.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub max_drift_frac: f64,
     /// When two views count as seeing the same place.
@@ -73,7 +78,8 @@ impl Default for RecognitionConfig {
             min_loop_gap_keyframes: 10,
             max_disagreement_m: 0.15,
             max_disagreement_deg: 5.0,
-            max_drift_frac: 0.15,
+            usual_drift_frac: 0.01,
+            max_drift_frac: 0.1,
             two_view: TwoViewConfig::default(),
         }
     }

@@ -120,7 +120,7 @@ impl Pipeline {
     ) -> Vec<(KeyframeId, f64)> {
         let seen_m = || self.current_keyframe().map_or(0.0, seen_depth_m);
         let reach_m = REACH_DEPTHS * frame.mean_depth_m.unwrap_or_else(seen_m);
-        let near = self.places.within(&world_from_camera.translation.vector.into(), reach_m);
+        let near = self.within_reach(world_from_camera, reach_m);
         near.into_iter()
             .filter_map(|id| self.map.get(id))
             .map(|keyframe| {
@@ -135,11 +135,26 @@ impl Pipeline {
             .collect()
     }
 
+    /// Keyframes within reach of a place, of those that may be seen again.
+    fn within_reach(&self, world_from_camera: &Se3, reach_m: f64) -> Vec<KeyframeId> {
+        let mut near = self.places.within(&world_from_camera.translation.vector.into(), reach_m);
+        if let Some(known) = self.known_without_loops() {
+            near.retain(|id| known.contains(id));
+        }
+        near
+    }
+
+    /// What may be seen again where loops are not to be closed: only what the keyframe that is
+    /// tracked is tied to already. `None` is everything.
+    fn known_without_loops(&self) -> Option<BTreeSet<KeyframeId>> {
+        let anchor = self.anchor.as_ref().filter(|_| !self.config.recognition.close_loops)?;
+        Some(self.tied_to(anchor.keyframe))
+    }
+
     /// What each other keyframe near one shares with it.
     fn overlaps_of(&self, keyframe: &Keyframe) -> Vec<(KeyframeId, f64)> {
         let reach_m = REACH_DEPTHS * seen_depth_m(keyframe);
-        let place = keyframe.world_from_camera.translation.vector.into();
-        let near = self.places.within(&place, reach_m);
+        let near = self.within_reach(&keyframe.world_from_camera, reach_m);
         near.into_iter()
             .filter_map(|id| self.map.get(id))
             .map(|other| {
@@ -279,7 +294,7 @@ fn shared_frac(frame: &PreparedFrame, keyframe: &Keyframe, keyframe_from_frame: 
 }
 
 /// Mean depth of what a keyframe sees, in the map's unit.
-fn seen_depth_m(keyframe: &Keyframe) -> f64 {
+pub(super) fn seen_depth_m(keyframe: &Keyframe) -> f64 {
     mean_depth_m(&keyframe.frame).unwrap_or_else(|| keyframe.pointmap.mean_depth_m().unwrap_or(0.0))
 }
 

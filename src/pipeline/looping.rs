@@ -2,56 +2,25 @@
 //!
 //! A loop that closes bends the map, so a wrong one would spoil it. It has to be seen by several
 //! keyframes that agree, by what the images and the depths show there, and must not call for more
-//! correction than the way between can have drifted: rooms that look alike are told apart by that
-//! alone.
+//! correction than the way between can have [drifted](super::drift): rooms that look alike are told
+//! apart by that alone. One that calls for more than drift usually comes to has to be borne out by
+//! the places that follow: two doors can look alike, but hardly all that comes after them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::drift::{Suspicion, Travel};
+use super::keyframing::seen_depth_m;
 use super::{Pipeline, PreparedFrame};
 use crate::constraint::Constraint;
-use crate::geometry::{Se3, se3};
 use crate::keyframe::KeyframeId;
 use crate::recognition::{Query, Sighting};
 
-/// How far the camera has come.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Travel {
-    pub metres: f64,
-    pub radians: f64,
-}
-
-impl Travel {
-    pub fn add(&mut self, step: &Se3) {
-        self.metres += step.translation.vector.norm();
-        self.radians += se3::angle_rad(step);
-    }
-
-    /// Metres and radians as one: a turn by a radian drifts about as much as a metre.
-    fn length(&self) -> f64 {
-        self.metres + self.radians
-    }
-}
-
-/// A length that can be sorted by.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct OrderedLength(f64);
-
-impl Eq for OrderedLength {}
-
-impl PartialOrd for OrderedLength {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for OrderedLength {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
 /// Keyframes beside a candidate that are asked for their opinion, too.
 const MAX_WITNESSES: usize = 3;
+/// Keyframes before that have to call for the same correction where it is an unusual one.
+const MIN_SUPPORTERS: usize = 3;
+/// For how many keyframes a loop that nothing bore out is remembered.
+const MEMORY_KEYFRAMES: u32 = 40;
 
 /// Returns what a sighting says as an edge of the pose graph.
 pub(super) fn loop_constraint(view: KeyframeId, sighting: &Sighting) -> Constraint {
@@ -72,8 +41,7 @@ pub(super) fn sober(constraint: &Constraint) -> Constraint {
     // Mean variance of the rotation and of the position, in the sense of the volume.
     let variance =
         |first: usize| covariance.fixed_view::<3, 3>(first, first).determinant().max(1e-60).cbrt();
-    let mut way = Travel::default();
-    way.add(&constraint.target_from_source);
+    let way = Travel::of(&constraint.target_from_source);
     let least_rad = DRIFT_RAD + DRIFT_FRAC * way.radians;
     let least_m = DRIFT_M + DRIFT_FRAC * way.metres;
     let growth = (least_rad * least_rad / variance(0)).max(least_m * least_m / variance(3));
@@ -96,10 +64,10 @@ impl Pipeline {
         let sightings = self.seen_before(newest);
         let constraints = self.trusted(newest, frame, &sightings);
         let Some(older) = constraints.first().map(|c| c.source) else {
-            self.unconfirmed = sightings.first().map(|s| (newest, s.clone()));
+            self.suspect(newest, &sightings);
             return false;
         };
-        self.unconfirmed = None;
+        self.suspected.clear();
         self.tie(&constraints);
         let refused = self.settle(&[newest, older]);
         if constraints.iter().all(|c| refused.contains(&(c.target, c.source))) {
@@ -124,7 +92,7 @@ impl Pipeline {
             Query { features, camera: &keyframe.camera, pointmap: Some(&keyframe.pointmap) };
         let sight = |id: KeyframeId| -> Option<Sighting> {
             let sighting = recognizer.sight(&query, self.map.get(id)?)?;
-            self.can_have_drifted(newest, &sighting).then_some(sighting)
+            (self.suspicion(newest, &sighting) != Suspicion::Absurd).then_some(sighting)
         };
         let candidates = recognizer.candidates(features, exclude).unwrap_or_default();
         let mut asked: BTreeSet<KeyframeId> = candidates.iter().copied().collect();
@@ -138,46 +106,12 @@ impl Pipeline {
     }
 
     /// Keyframes tied to one directly, or to one of those.
-    fn tied_to(&self, id: KeyframeId) -> BTreeSet<KeyframeId> {
+    pub(super) fn tied_to(&self, id: KeyframeId) -> BTreeSet<KeyframeId> {
         let tied = |id: KeyframeId| self.pose_graph.neighbours(id);
         let mut all: BTreeSet<KeyframeId> = tied(id).collect();
         all.extend(all.clone().into_iter().flat_map(tied));
         all.insert(id);
         all
-    }
-
-    /// Whether the way between can have drifted as much as a sighting says. What counts is the
-    /// shortest way through the graph: once a loop is closed, what it ties has not drifted apart.
-    fn can_have_drifted(&self, newest: KeyframeId, sighting: &Sighting) -> bool {
-        let Some(keyframe) = self.map.get(newest) else { return false };
-        let config = &self.config.recognition;
-        let Some(way) = self.shortest_way(newest, sighting.keyframe) else { return true };
-        let limit_m = config.max_disagreement_m + config.max_drift_frac * way.metres;
-        let limit_rad =
-            config.max_disagreement_deg.to_radians() + config.max_drift_frac * way.radians;
-        let gap = keyframe.world_from_camera.inv_mul(&sighting.world_from_view);
-        gap.translation.vector.norm() <= limit_m && se3::angle_rad(&gap) <= limit_rad
-    }
-
-    /// The shortest way between two keyframes along constraints, or `None` where there is none.
-    fn shortest_way(&self, from: KeyframeId, to: KeyframeId) -> Option<Travel> {
-        let pose = |id: KeyframeId| self.map.get(id).map(|k| k.world_from_camera);
-        let mut open = BTreeMap::from([((OrderedLength(0.0), from), Travel::default())]);
-        let mut settled = BTreeSet::new();
-        while let Some(((_, id), way)) = open.pop_first() {
-            if id == to {
-                return Some(way);
-            }
-            if !settled.insert(id) {
-                continue;
-            }
-            for next in self.pose_graph.neighbours(id).filter(|next| !settled.contains(next)) {
-                let mut further = way;
-                further.add(&pose(id)?.inv_mul(&pose(next)?));
-                open.insert((OrderedLength(further.length()), next), further);
-            }
-        }
-        None
     }
 
     /// What ties the newest keyframe to those that agree on where they saw it: as the tracker
@@ -190,9 +124,11 @@ impl Pipeline {
         sightings: &[Sighting],
     ) -> Vec<Constraint> {
         let Some(recognizer) = &self.recognizer else { return Vec::new() };
-        let mut agreeing = match recognizer.consensus(sightings) {
-            Some(agreeing) => agreeing,
-            None => self.confirmed_by_the_last(newest, sightings),
+        let agree_now = recognizer.consensus(sightings);
+        let mut agreeing = match (agree_now, sightings) {
+            (Some(agreeing), _) => self.borne_out(newest, agreeing, 0),
+            (None, [sighting]) => self.borne_out(newest, vec![sighting.clone()], 1),
+            (None, _) => Vec::new(),
         };
         agreeing.sort_by_key(|s| std::cmp::Reverse(s.pose.inliers.len()));
         agreeing.iter().filter_map(|s| self.tracked_loop(newest, frame, s)).collect()
@@ -218,24 +154,56 @@ impl Pipeline {
         (agrees && self.config.relocalization.accepts(&tracked)).then(|| sober(&constraint))
     }
 
-    /// One sighting is enough where the keyframe before had one that called for the same
-    /// correction.
-    fn confirmed_by_the_last(&self, newest: KeyframeId, sightings: &[Sighting]) -> Vec<Sighting> {
-        let (Some((before, last)), [sighting]) = (&self.unconfirmed, sightings) else {
-            return Vec::new();
+    /// The sightings if enough was seen before that called for the same correction: by `least`
+    /// keyframes, and over a way as long as the view is deep where the correction is unusual.
+    fn borne_out(
+        &self,
+        newest: KeyframeId,
+        sightings: Vec<Sighting>,
+        least: usize,
+    ) -> Vec<Sighting> {
+        let Some(first) = sightings.first() else { return sightings };
+        let supporters = self.supporters(newest, first);
+        let is_enough = match self.suspicion(newest, first) {
+            Suspicion::Usual => supporters.len() >= least,
+            Suspicion::Unusual => {
+                supporters.len() >= least.max(MIN_SUPPORTERS) && self.spans(newest, &supporters)
+            }
+            Suspicion::Absurd => false,
         };
+        if is_enough { sightings } else { Vec::new() }
+    }
+
+    /// The keyframes of late that saw other keyframes and by that call for the same correction.
+    fn supporters(&self, newest: KeyframeId, sighting: &Sighting) -> Vec<KeyframeId> {
         let pose = |id: KeyframeId| self.map.get(id).map(|k| k.world_from_camera);
-        let (Some(world_from_newest), Some(world_from_before)) = (pose(newest), pose(*before))
-        else {
+        let (Some(world_from_newest), Some(recognizer)) = (pose(newest), &self.recognizer) else {
             return Vec::new();
         };
-        let newest_by_last = last.world_from_view * world_from_before.inv_mul(&world_from_newest);
-        let as_last = Sighting { world_from_view: newest_by_last, ..sighting.clone() };
-        let agrees = self.recognizer.as_ref().is_some_and(|r| r.agree(&as_last, sighting));
-        if agrees && last.keyframe != sighting.keyframe {
-            vec![sighting.clone()]
-        } else {
-            Vec::new()
-        }
+        let agrees = |(before, last): &(KeyframeId, Sighting)| {
+            let newest_by_last = last.world_from_view * pose(*before)?.inv_mul(&world_from_newest);
+            let as_last = Sighting { world_from_view: newest_by_last, ..sighting.clone() };
+            let is_other = last.keyframe != sighting.keyframe;
+            (is_other && recognizer.agree(&as_last, sighting)).then_some(*before)
+        };
+        self.suspected.iter().filter_map(agrees).collect()
+    }
+
+    /// Whether the camera has come as far since the first of the supporters as it sees: what it
+    /// looks at now is not what it looked at then.
+    fn spans(&self, newest: KeyframeId, supporters: &[KeyframeId]) -> bool {
+        let keyframes =
+            supporters.first().and_then(|&id| self.map.get(id)).zip(self.map.get(newest));
+        keyframes.is_some_and(|(first, newest)| {
+            let gap = first.world_from_camera.inv_mul(&newest.world_from_camera);
+            let reach_m = seen_depth_m(newest);
+            Travel::of(&gap).length() >= reach_m
+        })
+    }
+
+    /// Remembers what a keyframe was alone to see.
+    fn suspect(&mut self, newest: KeyframeId, sightings: &[Sighting]) {
+        self.suspected.retain(|(id, _)| newest.0 - id.0 <= MEMORY_KEYFRAMES);
+        self.suspected.extend(sightings.first().map(|sighting| (newest, sighting.clone())));
     }
 }

@@ -72,7 +72,7 @@ impl Pipeline {
         (self.anchor, self.motion, self.lost_frames) = (None, None, 0);
         self.wants_keyframe = false;
         self.records.clear();
-        self.unconfirmed = None;
+        self.suspected.clear();
         self.inferring = Inferring::default();
         if let Some(recognizer) = &mut self.recognizer {
             recognizer.clear();

@@ -4,6 +4,7 @@
 //! recording are identical, bit for bit.
 
 mod calibrating;
+mod drift;
 mod gating;
 mod inferring;
 mod keyframing;
@@ -41,7 +42,7 @@ use crate::tracking::{LostReason, Tracked, Tracker};
 use crate::trajectory::{StampedPose, Trajectory};
 use crate::window::{CovisibilityGraph, Places};
 
-use looping::Travel;
+use drift::Travel;
 pub use prepare::{PreparedFrame, prepare};
 use priors::Inferring;
 pub use refine_job::{DepthOffset, RefineJob, RefineOutcome};
@@ -72,8 +73,8 @@ pub struct Pipeline {
     inferring: Inferring,
     /// How far the camera has come.
     travel: Travel,
-    /// A loop that the last keyframe was alone to see.
-    unconfirmed: Option<(KeyframeId, Sighting)>,
+    /// Loops that keyframes of late saw and nothing has borne out yet, in order.
+    suspected: Vec<(KeyframeId, Sighting)>,
 }
 
 /// The keyframe that frames are tracked against.
@@ -135,7 +136,7 @@ impl Pipeline {
             recognizer,
             inferring: Inferring::default(),
             travel: Travel::default(),
-            unconfirmed: None,
+            suspected: Vec::new(),
         }
     }
 

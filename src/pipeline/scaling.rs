@@ -161,7 +161,7 @@ impl Pipeline {
             motion.velocity.fixed_rows_mut::<3>(3).scale_mut(factor);
         }
         self.travel.metres *= factor;
-        self.unconfirmed = None;
+        self.suspected.clear();
         self.inferring.challenger = None;
         if let Some(keyframe) = self.anchor.as_ref().map(|anchor| anchor.keyframe) {
             self.set_anchor(keyframe);
