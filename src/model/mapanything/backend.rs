@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::Camera;
 use crate::inference::{Prediction, ReconstructionModel, View, ViewGeometry};
+use crate::model::nn::held_bytes;
 use crate::raster::Raster;
 
 /// Cameras nearer to each other than this are in one place.
@@ -83,6 +84,15 @@ impl MapAnythingBackend {
     /// once.
     pub fn encoded_count(&self) -> usize {
         self.encoded_count
+    }
+
+    /// Returns how many bytes of tensors are kept from one window to the next, weights not counted.
+    pub fn held_bytes(&self) -> usize {
+        let of_view = |cached: &CachedView| {
+            let tokens = [&cached.tokens.features, &cached.tokens.class_token];
+            tokens.map(held_bytes).iter().sum::<usize>()
+        };
+        self.cache.iter().map(of_view).sum()
     }
 
     fn prepare<'a>(&self, views: &[View<'a>]) -> Result<Vec<Prepared<'a>>> {

@@ -40,6 +40,16 @@ impl<'a> Host<'a> {
     }
 }
 
+/// Returns how many bytes of its device's memory a tensor keeps from being freed: on the CPU those
+/// of its whole storage, of which it may show a part only.
+pub fn held_bytes(x: &Tensor) -> usize {
+    let size = x.dtype().size_in_bytes();
+    match &*x.storage_and_layout().0 {
+        Storage::Cpu(CpuStorage::F32(values)) => size * values.len(),
+        _ => size * x.elem_count(),
+    }
+}
+
 /// Returns `x` as f32 without gaps.
 pub fn dense_f32(x: &Tensor) -> Result<Tensor> {
     x.to_dtype(DType::F32)?.contiguous()
@@ -53,4 +63,18 @@ pub fn map(x: &Tensor, fill: impl FnOnce(&[f32], &mut [f32])) -> Result<Tensor> 
     let mut to = vec![0.0; from.len()];
     fill(from, &mut to);
     Tensor::from_vec(to, x.shape(), x.device())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn a_part_of_a_tensor_holds_all_of_it_and_a_copy_does_not() {
+        let whole = Tensor::zeros((4, 25), DType::F32, &Device::Cpu).unwrap();
+        let part = whole.narrow(0, 1, 1).unwrap();
+        assert_eq!((held_bytes(&whole), held_bytes(&part)), (400, 400));
+        assert_eq!(held_bytes(&part.force_contiguous().unwrap()), 100);
+    }
 }

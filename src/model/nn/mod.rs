@@ -24,6 +24,7 @@ pub use activation::{gelu, silu_gate};
 pub use attention::attention;
 pub use conv::{Conv3x3, TransposedConv};
 pub use device::{ChosenDevice, device, set_precision};
+pub use host::held_bytes;
 pub use linear::Linear;
 pub use norm::LayerNorm;
 pub use product::Then;

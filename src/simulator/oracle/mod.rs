@@ -11,7 +11,7 @@ mod view;
 pub use config::{Failure, OracleConfig, PriorEffects};
 
 use super::config::SimulatorConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::geometry::{Camera, Intrinsics};
 use crate::inference::{Prediction, ReconstructionModel, View};
 
@@ -96,6 +96,7 @@ impl ReconstructionModel for OracleModel {
     fn infer(&mut self, views: &[View<'_>]) -> Result<Prediction> {
         let truth: Vec<TrueView> =
             views.iter().map(|view| self.truth.view(view.frame)).collect::<Result<_>>()?;
+        views.iter().zip(&truth).try_for_each(|(view, truth)| check_priors(view, truth))?;
         let draws = WindowDraws::new(&self.config, &truth);
         let judgement = Judgement::new(&self.config.priors, views, &truth, &draws);
         let errors = self.errors(&judgement, &draws);
@@ -116,4 +117,19 @@ impl ReconstructionModel for OracleModel {
             is_metric: self.config.claims_metric || judgement.is_metric,
         })
     }
+}
+
+/// Priors are pixel for pixel of the frame's image.
+fn check_priors(view: &View<'_>, truth: &TrueView) -> Result<()> {
+    let size = |width: u32, height: u32| format!("{width}x{height}");
+    let expected = size(truth.camera.width(), truth.camera.height());
+    let camera = view.priors.camera.map(|camera| size(camera.width(), camera.height()));
+    let depth = view.priors.depth.map(|depth| depth.raster());
+    let depth = depth.map(|depth| size(depth.width() as u32, depth.height() as u32));
+    for (what, found) in [("camera prior", camera), ("depth prior", depth)] {
+        if let Some(found) = found.filter(|found| *found != expected) {
+            return Err(Error::ShapeMismatch { what, expected, found });
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,10 @@
+//! The model that errs as real ones do: each statistic of its errors, measured over many draws; and
+//! a real network with random weights in the same pipeline.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+#![allow(clippy::float_cmp, reason = "what is compared for equality is promised exactly")]
+
+mod priors;
+mod random_weights;
+mod statistics;
+mod support;
