@@ -1,6 +1,6 @@
 //! Point clouds with colour.
 
-use nalgebra::Point3;
+use nalgebra::{Point3, Vector3};
 
 use crate::error::{Error, Result};
 
@@ -36,6 +36,36 @@ impl PointCloud {
             what: "colours of a point cloud",
             expected: self.points.len().to_string(),
             found: self.colors.len().to_string(),
+        })
+    }
+}
+
+/// Points that know which way their surface faces, and how sure they are.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SurfaceCloud {
+    /// Where they are, and their colours.
+    pub cloud: PointCloud,
+    /// Unit normal of each point, towards where it was seen from; zero where it is not known.
+    pub normals: Vec<Vector3<f32>>,
+    /// Confidence of each point: inverse variance, 1/m².
+    pub confidence: Vec<f32>,
+}
+
+impl SurfaceCloud {
+    /// Returns once it is known that all points have a normal and a confidence, and colours or none.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] where that is not so.
+    pub fn check(&self) -> Result<()> {
+        self.cloud.check_colors()?;
+        let counts = [self.normals.len(), self.confidence.len()];
+        if counts == [self.cloud.len(); 2] {
+            return Ok(());
+        }
+        Err(Error::ShapeMismatch {
+            what: "normals and confidences of a point cloud",
+            expected: self.cloud.len().to_string(),
+            found: format!("{} and {}", counts[0], counts[1]),
         })
     }
 }

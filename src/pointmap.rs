@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nalgebra::Vector3;
+use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::raster::Raster;
@@ -136,6 +137,19 @@ impl Pointmap {
             points[y * width + x] = point_in_camera;
             confidences[y * width + x] = confidence;
         }
+    }
+
+    /// Returns the pointmap without the points, each given with its confidence, that are not to be
+    /// kept.
+    pub fn retained(mut self, keep: impl Fn(&Vector3<f32>, f32) -> bool + Sync) -> Self {
+        let points = self.points_in_camera.values();
+        let confidence = Arc::make_mut(&mut self.confidence);
+        confidence.values_mut().par_iter_mut().zip(points).for_each(|(confidence, point)| {
+            if *confidence > 0.0 && !keep(point, *confidence) {
+                *confidence = 0.0;
+            }
+        });
+        self
     }
 
     /// Returns the share of pixels that have a point.

@@ -11,9 +11,7 @@ use nalgebra::Vector2;
 use super::sparse::{Keypoints, SparseModel, SparsePoint, SparseView};
 use super::{create_folder, write_atomically};
 use crate::error::{Error, Result};
-
-/// COLMAP's number for a pinhole camera with two focal lengths.
-const PINHOLE: i32 = 1;
+use crate::geometry::Distortion;
 
 /// How a model is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,10 +59,31 @@ fn check_name(name: &str, format: ColmapFormat) -> Result<()> {
     )))
 }
 
-/// The camera's parameters as COLMAP counts them.
-fn parameters(view: &SparseView) -> [f64; 4] {
+/// The name and number of COLMAP's camera model, and its parameters as COLMAP counts them.
+fn camera_model(view: &SparseView) -> (&'static str, i32, Vec<f64>) {
     let k = &view.intrinsics;
-    [k.fx, k.fy, k.cx + 0.5, k.cy + 0.5]
+    let mut parameters = vec![k.fx, k.fy, k.cx + 0.5, k.cy + 0.5];
+    let (name, number) = match &view.distortion {
+        Distortion::None => ("PINHOLE", 1),
+        Distortion::PlumbBob([k1, k2, p1, p2, k3]) if *k3 == 0.0 => {
+            parameters.extend([k1, k2, p1, p2]);
+            ("OPENCV", 4)
+        }
+        Distortion::PlumbBob(k) => {
+            parameters.extend(k);
+            parameters.extend([0.0; 3]);
+            ("FULL_OPENCV", 6)
+        }
+        Distortion::RationalPolynomial(k) => {
+            parameters.extend(k);
+            ("FULL_OPENCV", 6)
+        }
+        Distortion::Equidistant(k) => {
+            parameters.extend(k);
+            ("OPENCV_FISHEYE", 5)
+        }
+    };
+    (name, number, parameters)
 }
 
 /// Camera-from-world: quaternion with w first, then translation.
@@ -90,10 +109,11 @@ struct Files<'a> {
 
 impl Files<'_> {
     fn cameras_text(&self, file: &mut dyn Write) -> io::Result<()> {
-        writeln!(file, "# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[] (fx fy cx cy)")?;
+        writeln!(file, "# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[] (fx fy cx cy ...)")?;
         for (index, view) in self.model.views.iter().enumerate() {
-            let (id, parameters) = (index + 1, joined(&parameters(view)));
-            writeln!(file, "{id} PINHOLE {} {} {parameters}", view.width, view.height)?;
+            let (id, (model, _, parameters)) = (index + 1, camera_model(view));
+            let (width, height, parameters) = (view.width, view.height, joined(&parameters));
+            writeln!(file, "{id} {model} {width} {height} {parameters}")?;
         }
         Ok(())
     }
@@ -130,10 +150,11 @@ impl Files<'_> {
         put_count(file, self.model.views.len())?;
         for (index, view) in self.model.views.iter().enumerate() {
             file.write_all(&(index as u32 + 1).to_le_bytes())?;
-            file.write_all(&PINHOLE.to_le_bytes())?;
+            let (_, model, parameters) = camera_model(view);
+            file.write_all(&model.to_le_bytes())?;
             file.write_all(&u64::from(view.width).to_le_bytes())?;
             file.write_all(&u64::from(view.height).to_le_bytes())?;
-            put_numbers(file, &parameters(view))?;
+            put_numbers(file, &parameters)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::write_atomically;
-use crate::cloud::PointCloud;
+use crate::cloud::{PointCloud, SurfaceCloud};
 use crate::error::Result;
 
 /// Returns once `path` holds `cloud` as binary PCD 0.7: float x y z and, where the cloud has
@@ -16,18 +16,53 @@ use crate::error::Result;
 pub fn write_pcd(path: &Path, cloud: &PointCloud) -> Result<()> {
     cloud.check_colors()?;
     write_atomically(path, |file| {
-        write_header(file, cloud)?;
+        write_header(file, &columns(cloud), cloud.len())?;
         (0..cloud.len()).try_for_each(|i| write_point(file, cloud, i))
     })
 }
 
-fn write_header(file: &mut dyn Write, cloud: &PointCloud) -> io::Result<()> {
-    let columns = match cloud.colors.is_empty() {
-        true => "FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1",
-        false => "FIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F U\nCOUNT 1 1 1 1",
+/// Returns once `path` holds `surface` as binary PCD 0.7: as [`write_pcd`], and float normal_x
+/// normal_y normal_z and confidence (1/m²).
+///
+/// # Errors
+/// As [`write_pcd`].
+pub fn write_surface_pcd(path: &Path, surface: &SurfaceCloud) -> Result<()> {
+    surface.check()?;
+    let mut columns = columns(&surface.cloud);
+    for name in ["normal_x", "normal_y", "normal_z", "confidence"] {
+        columns.push((name, 'F'));
+    }
+    write_atomically(path, |file| {
+        write_header(file, &columns, surface.cloud.len())?;
+        let beside = surface.normals.iter().zip(&surface.confidence).enumerate();
+        for (index, (normal, confidence)) in beside {
+            write_point(file, &surface.cloud, index)?;
+            for value in normal.iter().chain([confidence]) {
+                file.write_all(&value.to_le_bytes())?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Names and types of what is known of each point, all of four bytes.
+fn columns(cloud: &PointCloud) -> Vec<(&'static str, char)> {
+    let mut columns = vec![("x", 'F'), ("y", 'F'), ("z", 'F')];
+    if !cloud.colors.is_empty() {
+        columns.push(("rgb", 'U'));
+    }
+    columns
+}
+
+fn write_header(file: &mut dyn Write, columns: &[(&str, char)], count: usize) -> io::Result<()> {
+    let joined = |word: &dyn Fn(&(&str, char)) -> String| -> String {
+        columns.iter().map(|column| format!(" {}", word(column))).collect()
     };
-    let count = cloud.len();
-    writeln!(file, "# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\n{columns}")?;
+    writeln!(file, "# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7")?;
+    writeln!(file, "FIELDS{}", joined(&|c| c.0.to_owned()))?;
+    writeln!(file, "SIZE{}", joined(&|_| "4".to_owned()))?;
+    writeln!(file, "TYPE{}", joined(&|c| c.1.to_string()))?;
+    writeln!(file, "COUNT{}", joined(&|_| "1".to_owned()))?;
     writeln!(file, "WIDTH {count}\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS {count}\nDATA binary")
 }
 

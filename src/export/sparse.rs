@@ -4,7 +4,7 @@
 use nalgebra::{Point3, Vector2};
 
 use crate::error::{Error, Result};
-use crate::geometry::{Intrinsics, Se3};
+use crate::geometry::{Distortion, Intrinsics, Se3};
 
 /// A view: an image file, the camera that took it and where.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,8 @@ pub struct SparseView {
     pub height: u32,
     /// The pinhole of an image of that size; the centre of the first pixel is at (0, 0).
     pub intrinsics: Intrinsics,
+    /// How the lens bends what the pinhole sees.
+    pub distortion: Distortion,
     /// Where it was taken.
     pub world_from_camera: Se3,
 }
@@ -61,7 +63,8 @@ impl SparseModel {
             let (view, point) = (&self.views[seen.view], point.point_in_world);
             let at = view.world_from_camera.inverse() * point;
             let k = &view.intrinsics;
-            let pixel = Vector2::new(k.fx * at.x / at.z + k.cx, k.fy * at.y / at.z + k.cy);
+            let bent = view.distortion.distort(&Vector2::new(at.x / at.z, at.y / at.z));
+            let pixel = Vector2::new(k.fx * bent.x + k.cx, k.fy * bent.y + k.cy);
             (pixel - seen.pixel).norm()
         };
         let sum: f64 = point.observations.iter().map(distance).sum();

@@ -20,6 +20,25 @@ pub fn write_trajectory(path: &Path, trajectory: &Trajectory) -> Result<()> {
     })
 }
 
+/// Returns once `path` holds `trajectory` as the KITTI benchmark has it: the twelve numbers of each
+/// `world_from_camera`, row by row; the stamps in seconds are in `times`, line by line.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_kitti(path: &Path, times: &Path, trajectory: &Trajectory) -> Result<()> {
+    write_atomically(path, |file| {
+        trajectory.poses().iter().try_for_each(|pose| {
+            let matrix = pose.world_from_camera.to_homogeneous();
+            let rows = matrix.fixed_view::<3, 4>(0, 0).transpose();
+            let numbers: Vec<String> = rows.iter().map(|v| format!("{v:.9e}")).collect();
+            writeln!(file, "{}", numbers.join(" "))
+        })
+    })?;
+    write_atomically(times, |file| {
+        trajectory.poses().iter().try_for_each(|pose| writeln!(file, "{}", pose.stamp))
+    })
+}
+
 fn line(pose: &StampedPose) -> String {
     let t = pose.world_from_camera.translation.vector;
     let q = pose.world_from_camera.rotation.coords;

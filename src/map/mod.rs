@@ -1,16 +1,26 @@
 //! The global map: pointmaps that hang on keyframes, so that it bends when their poses change.
 
+mod carving;
 mod cloud;
 mod consensus;
 mod fusion;
+mod mesh;
+mod occupancy;
+mod tsdf;
 
 use std::collections::BTreeMap;
 
+use nalgebra::Vector3;
+
+use crate::cloud::{PointCloud, SurfaceCloud};
 use crate::geometry::Se3;
 use crate::keyframe::{Keyframe, KeyframeId};
 
+pub use carving::Ghosts;
 pub use cloud::VoxelCloud;
 pub use fusion::fuse;
+pub use mesh::TriangleMesh;
+pub use occupancy::{Occupancy, OccupancyConfig, OccupancyGrid};
 
 /// How the map is kept.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -33,6 +43,10 @@ pub struct MapConfig {
     /// leaves each keyframe's points where they are.
     #[schemars(range(min = 0, max = 64))]
     pub max_witnesses: usize,
+    /// Keyframes at most that are asked whether they see through a point of the map's cloud; what
+    /// as many see through as see it is left out, as is what the last three do; 0 leaves all.
+    #[schemars(range(min = 0, max = 1000))]
+    pub max_carving_views: usize,
     /// Fusion stops when a point is this many times surer than one measurement.
     #[schemars(range(min = 1.0, max = 10_000.0))]
     pub max_fused_measurements: f64,
@@ -46,6 +60,7 @@ impl Default for MapConfig {
             min_observations: 1,
             fusion_gate_frac: 0.02,
             max_witnesses: 8,
+            max_carving_views: 32,
             max_fused_measurements: 15.0,
         }
     }
@@ -111,14 +126,25 @@ impl GlobalMap {
     }
 
     /// Returns the map's cloud in the world frame, one point for each voxel.
-    pub fn cloud(&self, config: &MapConfig) -> crate::cloud::PointCloud {
+    pub fn cloud(&self, config: &MapConfig) -> PointCloud {
+        self.surface(config, |_, _| true).0.cloud
+    }
+
+    /// Returns the map's points with normals and confidence in the world frame, one for each voxel,
+    /// and what was left out because it has gone. Only points that are to be `kept` count, each
+    /// given in its camera's frame with its confidence.
+    pub fn surface(
+        &self,
+        config: &MapConfig,
+        kept: impl Fn(&Vector3<f32>, f32) -> bool + Sync,
+    ) -> (SurfaceCloud, Ghosts) {
         let mut cloud = VoxelCloud::new(config);
         for keyframe in self.keyframes() {
-            match config.max_witnesses {
-                0 => cloud.add(keyframe, &keyframe.pointmap),
-                _ => cloud.add(keyframe, &self.agreed(keyframe, config)),
-            }
+            let all = self.carved(keyframe, &Ghosts::default(), config);
+            cloud.add(keyframe, &all.retained(&kept));
         }
-        cloud.into_point_cloud()
+        let stays = self.stays(&cloud, config);
+        let ghosts = Ghosts::of(&cloud, &stays);
+        (cloud.into_surface(|index| stays[index]), ghosts)
     }
 }

@@ -7,6 +7,7 @@ mod bad_bags;
 mod bad_input;
 mod configuration;
 mod demo;
+mod handing_on;
 #[path = "../weights/server.rs"]
 #[allow(dead_code, reason = "written for the tests of fetching, which use all of it")]
 mod hub;

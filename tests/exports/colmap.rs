@@ -7,7 +7,7 @@ use nalgebra::{Isometry3, Point3, Quaternion, Translation3, UnitQuaternion, Vect
 use recon_node::export::{
     ColmapFormat, Observation, SparseModel, SparsePoint, SparseView, write_colmap,
 };
-use recon_node::geometry::Intrinsics;
+use recon_node::geometry::{Distortion, Intrinsics};
 
 use crate::bytes::Bytes;
 
@@ -119,6 +119,7 @@ fn view(name: &str, place: [f64; 3], turn: [f64; 3]) -> SparseView {
         width: 640,
         height: 480,
         intrinsics: Intrinsics { fx: 500.0, fy: 510.25, cx: 319.5, cy: 239.25 },
+        distortion: Distortion::None,
         world_from_camera: Isometry3::from_parts(Translation3::new(x, y, z), rotation),
     }
 }

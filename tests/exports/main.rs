@@ -7,4 +7,5 @@ mod bytes;
 mod colmap;
 mod depth;
 mod glb;
+mod map;
 mod recording;

@@ -4,6 +4,7 @@
 #![allow(clippy::float_cmp, reason = "what is compared for equality is promised exactly")]
 
 mod alignment;
+mod carving;
 mod dense_residual;
 mod feed_forward;
 mod frame;

@@ -3,8 +3,10 @@
 mod demo;
 mod eval;
 mod eval_table;
+mod export;
 mod infer;
 mod info;
+mod page;
 mod progress;
 mod replay;
 mod report;
@@ -45,6 +47,8 @@ enum Command {
     Sfm(Box<sfm::Args>),
     /// Say what is in a recording, and what would be used of it
     Info(info::Args),
+    /// Show the results of runs as one HTML page
+    Report(page::Args),
     /// Fetch, check, make and shrink the weights of feed-forward models
     Weights(weights::Args),
     /// Print the default configuration as YAML, with a comment for each key
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Command::Infer(args) => infer::run(&args),
         Command::Sfm(args) => sfm::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Report(args) => page::run(&args),
         Command::Weights(args) => weights::run(&args),
         Command::Config => print_config(),
     };

@@ -20,6 +20,7 @@ use recon_node::source::FrameSource;
 use recon_node::trajectory::Trajectory;
 use recon_node::viz;
 
+use crate::export;
 use crate::progress::Progress;
 use crate::report::{self, Metrics};
 
@@ -50,9 +51,14 @@ pub struct SessionArgs {
     /// Refine the whole map at the end
     #[arg(long)]
     refine: bool,
+    /// Leave the map in these formats too, in the folder 'export' of the results
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FORMATS")]
+    export: Vec<export::Format>,
     /// No progress bar and no table
     #[arg(long)]
     quiet: bool,
+    #[command(flatten)]
+    export_options: export::Options,
 }
 
 impl SessionArgs {
@@ -74,6 +80,7 @@ impl SessionArgs {
             let quoted = |value: &String| format!("model.{key}={}", serde_json::json!(value));
             settings.extend(value.as_ref().map(quoted));
         }
+        self.export_options.check()?;
         let config = Config::from_sources(yaml.as_deref(), &settings)?;
         model::check_name(&config.model)?;
         Ok(config)
@@ -112,7 +119,23 @@ pub fn run(
         let text = report::table(&metrics, &results.run, &results.folder);
         writeln!(std::io::stdout(), "{text}")?;
     }
-    results.verdict()
+    results.verdict()?;
+    export_map(&results, args)
+}
+
+/// Hands the map on to other programs, as far as that is asked for.
+fn export_map(results: &Results, args: &SessionArgs) -> anyhow::Result<()> {
+    if args.export.is_empty() {
+        return Ok(());
+    }
+    let folder = results.folder.join("export");
+    let scene = export::Scene::of(&results.pipeline);
+    for path in export::export(&scene, &args.export, &args.export_options, &folder)? {
+        if !args.quiet {
+            writeln!(std::io::stdout(), "exported {}", path.display())?;
+        }
+    }
+    Ok(())
 }
 
 /// Refines the map, and says what came of it; a map of too little to refine stays as it is.
@@ -156,8 +179,32 @@ impl Results {
         let metrics = Metrics::new(&self.run, self.pipeline.map().len(), evaluation, map);
         let json = serde_json::to_string_pretty(&metrics)?;
         write_atomically(&self.folder.join("metrics.json"), |f| writeln!(f, "{json}"))?;
+        self.write_series()?;
         self.draw(&trajectory, &cloud)?;
         Ok(metrics)
+    }
+
+    /// Writes what `recon report` draws over time: each frame's latency, and the true trajectory.
+    fn write_series(&self) -> Result<()> {
+        let start = self.run.stamps.first().copied();
+        write_atomically(&self.folder.join("timing.csv"), |file| {
+            writeln!(file, "secs,latency_ms")?;
+            let rows = self.run.stamps.iter().zip(&self.run.latencies_secs);
+            for (stamp, latency_secs) in rows {
+                let secs = start.map_or(0.0, |start| stamp.secs_since(start));
+                writeln!(file, "{secs:.6},{:.3}", 1e3 * latency_secs)?;
+            }
+            Ok(())
+        })?;
+        let path = self.folder.join("reference.txt");
+        match &self.reference {
+            Some(reference) => write_trajectory(&path, reference),
+            // One that an earlier run has left is not of this one.
+            None if path.exists() => {
+                std::fs::remove_file(&path).map_err(Error::io(&path, "remove the old reference"))
+            }
+            None => Ok(()),
+        }
     }
 
     fn evaluate(&self, trajectory: &Trajectory) -> Option<TrajectoryEvaluation> {

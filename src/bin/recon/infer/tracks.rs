@@ -2,6 +2,7 @@
 
 use nalgebra::{Point3, Vector2};
 use recon_node::export::{Observation, SparseModel, SparsePoint, SparseView};
+use recon_node::geometry::Distortion;
 
 use super::results::View;
 
@@ -25,6 +26,7 @@ pub fn sparse_model(views: &[View<'_>], names: &[String], count: usize) -> Spars
         width: view.input.image.width(),
         height: view.input.image.height(),
         intrinsics: view.intrinsics,
+        distortion: Distortion::None,
         world_from_camera: view.world_from_camera,
     };
     SparseModel {

@@ -8,7 +8,7 @@ use recon_node::export::{
     Observation, PlacedCamera, SparseModel, SparsePoint, SparseView, ViewPoints, write_atomically,
     write_colmap, write_glb, write_ply,
 };
-use recon_node::geometry::Intrinsics;
+use recon_node::geometry::{Distortion, Intrinsics};
 use recon_node::model::dust3r::reconstruct::{
     ReconstructedView, Reconstruction, Track, dense_tracks,
 };
@@ -118,6 +118,7 @@ impl Results<'_> {
             width: p.size.0,
             height: p.size.1,
             intrinsics: p.fitting.original_intrinsics(&view.intrinsics),
+            distortion: Distortion::None,
             world_from_camera: view.world_from_camera,
         });
         let views = views.collect();

@@ -1,0 +1,175 @@
+//! Maps for other programs: which formats there are, and what is to be in them.
+
+mod formats;
+
+use std::path::{Path, PathBuf};
+
+use nalgebra::{Rotation3, UnitQuaternion, Vector3};
+use recon_node::config::Config;
+use recon_node::constraint::Constraint;
+use recon_node::error::{Error, Result};
+use recon_node::geometry::Se3;
+use recon_node::map::{GlobalMap, MapConfig, OccupancyConfig};
+use recon_node::pipeline::Pipeline;
+use recon_node::trajectory::{StampedPose, Trajectory};
+use recon_node::viz;
+
+pub use formats::Format;
+
+/// About the upward direction, normals within these angles are averaged, one after the other; cameras
+/// are rarely pitched by more than the first when a map begins.
+const UP_CONES_DEG: [f64; 6] = [35.0, 25.0, 15.0, 8.0, 4.0, 4.0];
+/// Fewer points than this on level surfaces say nothing of which way is up.
+const MIN_LEVEL_POINTS: f64 = 100.0;
+
+/// What is exported, and how.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Export")]
+pub struct Options {
+    /// Edge of the voxels of clouds and meshes [default: that of the configuration; meshes: 0.02]
+    #[arg(long, value_name = "M")]
+    voxel: Option<f64>,
+    /// Leave out what is less sure than this: inverse variance of depth, 1/m²
+    #[arg(long, value_name = "C", default_value_t = 0.0)]
+    min_confidence: f32,
+    /// Leave out what is nearer to the camera
+    #[arg(long, value_name = "M", default_value_t = 0.0)]
+    min_range: f32,
+    /// Leave out what is further from the camera
+    #[arg(long, value_name = "M", default_value_t = f32::INFINITY, hide_default_value = true)]
+    max_range: f32,
+    /// Turn the world so that z points up, by how the camera was held (occupancy always has it so)
+    #[arg(long)]
+    z_up: bool,
+    /// Occupancy: edge of the cells
+    #[arg(long, value_name = "M", default_value_t = OccupancyConfig::default().cell_size_m)]
+    cell: f64,
+    /// Occupancy: obstacles begin at this height above the floor
+    #[arg(long, value_name = "M", default_value_t = OccupancyConfig::default().min_height_m)]
+    min_height: f64,
+    /// Occupancy: obstacles end at this height above the floor
+    #[arg(long, value_name = "M", default_value_t = OccupancyConfig::default().max_height_m)]
+    max_height: f64,
+    /// Occupancy: height of the floor along z, where it is not to be looked for
+    #[arg(long, value_name = "M", allow_negative_numbers = true)]
+    floor: Option<f64>,
+}
+
+impl Options {
+    /// Refuses values that make no sense.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] that names the option.
+    pub fn check(&self) -> Result<()> {
+        let size = |name: &str, value: f64| {
+            let fits = (0.001..=10.0).contains(&value);
+            let problem = || format!("{name} {value}: give metres between 0.001 and 10");
+            if fits { Ok(()) } else { Err(Error::Usage(problem())) }
+        };
+        self.voxel.map_or(Ok(()), |voxel| size("--voxel", voxel))?;
+        size("--cell", self.cell)?;
+        if self.min_range < self.max_range && self.min_height < self.max_height {
+            return Ok(());
+        }
+        let problem = "the least range or height is not below the greatest: change --min-range, \
+                       --max-range, --min-height or --max-height";
+        Err(Error::Usage(problem.to_owned()))
+    }
+
+    /// Whether a point (camera frame) with a confidence is to be exported.
+    fn keeps(&self, point: &Vector3<f32>, confidence: f32) -> bool {
+        let range_m = point.norm();
+        confidence >= self.min_confidence && range_m >= self.min_range && range_m <= self.max_range
+    }
+
+    fn occupancy(&self) -> OccupancyConfig {
+        OccupancyConfig {
+            cell_size_m: self.cell,
+            min_height_m: self.min_height,
+            max_height_m: self.max_height,
+            floor_m: self.floor,
+            ..OccupancyConfig::default()
+        }
+    }
+}
+
+/// A map with all that belongs to it.
+#[derive(Clone)]
+pub struct Scene {
+    pub map: GlobalMap,
+    pub constraints: Vec<Constraint>,
+    pub trajectory: Trajectory,
+    pub config: Config,
+}
+
+impl Scene {
+    /// Returns what a pipeline has come to.
+    pub fn of(pipeline: &Pipeline) -> Self {
+        Self {
+            map: pipeline.map().clone(),
+            constraints: pipeline.constraints().copied().collect(),
+            trajectory: pipeline.trajectory(),
+            config: pipeline.config().clone(),
+        }
+    }
+
+    /// Which way is up: about as the camera was held, and exactly as most level surfaces face.
+    fn up(&self) -> Vector3<f64> {
+        let map = &self.config.map;
+        let config = MapConfig { voxel_size_m: map.voxel_size_m.max(0.05), ..map.clone() };
+        let (surface, _) = self.map.surface(&config, |_, _| true);
+        let normals: Vec<Vector3<f64>> = surface.normals.iter().map(|n| n.cast()).collect();
+        let mut up = viz::upright_direction(&self.trajectory);
+        for cone_deg in UP_CONES_DEG {
+            let cosine = cone_deg.to_radians().cos();
+            let near = normals.iter().filter(|normal| normal.dot(&up) > cosine);
+            let sum: Vector3<f64> = near.sum();
+            up = sum.try_normalize(MIN_LEVEL_POINTS).unwrap_or(up);
+        }
+        up
+    }
+
+    /// Returns the scene in a world whose z points up.
+    fn upright(mut self) -> Self {
+        let up = self.up();
+        let half_turn = || Rotation3::from_axis_angle(&Vector3::x_axis(), std::f64::consts::PI);
+        let rotation = Rotation3::rotation_between(&up, &Vector3::z()).unwrap_or_else(half_turn);
+        let rotation = UnitQuaternion::from_rotation_matrix(&rotation);
+        let upright_from_world = Se3::from_parts(Vector3::zeros().into(), rotation);
+        let poses = self.map.keyframes().map(|k| (k.id, upright_from_world * k.world_from_camera));
+        let poses = poses.collect();
+        self.map.set_poses(&poses);
+        let turned = |pose: &StampedPose| StampedPose {
+            world_from_camera: upright_from_world * pose.world_from_camera,
+            ..*pose
+        };
+        self.trajectory = Trajectory::new(self.trajectory.poses().iter().map(turned).collect());
+        self
+    }
+}
+
+/// Writes a scene in all `formats` into `folder`, which is made, and returns what was written.
+///
+/// # Errors
+/// Where a file cannot be written, or the scene has not what a format needs.
+pub fn export(
+    scene: &Scene,
+    formats: &[Format],
+    options: &Options,
+    folder: &Path,
+) -> anyhow::Result<Vec<PathBuf>> {
+    options.check()?;
+    if scene.map.is_empty() {
+        return Err(Error::Usage("the map is empty: there is nothing to export".into()).into());
+    }
+    recon_node::export::create_folder(folder)?;
+    let needs_upright = options.z_up || formats.contains(&Format::Occupancy);
+    let upright = needs_upright.then(|| scene.clone().upright());
+    let mut written = Vec::new();
+    for format in formats {
+        let turned = options.z_up || *format == Format::Occupancy;
+        let scene = upright.as_ref().filter(|_| turned).unwrap_or(scene);
+        written.push(format.write(scene, options, folder)?);
+    }
+    Ok(written)
+}
