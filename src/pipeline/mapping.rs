@@ -109,6 +109,7 @@ impl Pipeline {
             }
         };
         if let Some(keyframe) = change.new_keyframe {
+            self.settle_focal()?;
             self.settle_scale(keyframe);
         }
         let mut update = self.update(frame.frame.id, frame.frame.stamp, state);
@@ -174,6 +175,7 @@ impl Pipeline {
             loops_closed: 0,
             keyframes: self.map.len(),
             scale: self.scale(),
+            inference: self.inference(),
         }
     }
 }

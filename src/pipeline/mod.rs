@@ -3,7 +3,9 @@
 //! A function of its inputs: no files, clocks or threads of its own, so two replays of one
 //! recording are identical, bit for bit.
 
+mod calibrating;
 mod drift;
+mod gating;
 mod inferring;
 mod joining;
 mod keyframing;
@@ -29,7 +31,7 @@ use nalgebra::{Matrix6, Vector6};
 use crate::config::Config;
 use crate::constraint::Constraint;
 use crate::dense_residual::RelativeView;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::{Frame, OdometryPrior};
 use crate::geometry::Se3;
 use crate::inference::{Models, ReconstructionModel};
@@ -176,6 +178,19 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::process`].
     pub fn process_prepared(&mut self, frame: &PreparedFrame) -> Result<MapUpdate> {
+        if frame.frame.camera.is_some() {
+            return self.process_calibrated(frame);
+        }
+        match self.calibrated(frame) {
+            Ok(calibrated) => self.process_calibrated(&calibrated),
+            Err(reason @ Error::MissingInput { .. }) => {
+                Ok(self.refuse(frame.frame.id, frame.frame.stamp, reason.to_string()))
+            }
+            Err(fatal) => Err(fatal),
+        }
+    }
+
+    fn process_calibrated(&mut self, frame: &PreparedFrame) -> Result<MapUpdate> {
         let location = self.locate(frame);
         let update = match self.config.map.localization_only {
             true => self.localize(frame, location)?,
