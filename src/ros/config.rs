@@ -139,7 +139,9 @@ pub struct NodeConfig {
     pub time_jump: f64,
     /// Whether the node configures and activates itself when it starts.
     pub autostart: bool,
-    /// File for the map when the node ends (ply, pcd or glb by its ending); empty for none.
+    /// File of a map that is taken up when the node is configured; empty for none.
+    pub load_map: String,
+    /// File for the map when the node ends (map, ply, pcd or glb by its ending); empty for none.
     pub save_map_on_exit: String,
     /// File for the trajectory when the node ends (TUM); empty for none.
     pub save_trajectory_on_exit: String,
@@ -180,6 +182,7 @@ impl Default for NodeConfig {
             diagnosis_after: 5.0,
             time_jump: 0.5,
             autostart: true,
+            load_map: String::new(),
             save_map_on_exit: String::new(),
             save_trajectory_on_exit: String::new(),
         }

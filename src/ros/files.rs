@@ -9,7 +9,9 @@ use crate::error::{Error, Result};
 use crate::geometry::Se3;
 
 /// Endings and names of the formats of a map.
-pub const MAP_FORMATS: [&str; 3] = ["ply", "pcd", "glb"];
+pub const MAP_FORMATS: [&str; 4] = ["ply", "pcd", "glb", WHOLE_MAP];
+/// The format that holds all of a map and not only its points.
+pub const WHOLE_MAP: &str = "map";
 /// Names of the formats of a trajectory.
 pub const TRAJECTORY_FORMATS: [&str; 1] = ["tum"];
 
@@ -40,6 +42,11 @@ pub fn optical_from_map() -> Se3 {
     let axes = nalgebra::Matrix3::new(0.0, -1.0, 0.0, 0.0, 0.0, -1.0, 1.0, 0.0, 0.0);
     let rotation = UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix_unchecked(axes));
     Se3::from_parts(nalgebra::Translation3::identity(), rotation)
+}
+
+/// Returns where a map stands whose file does not say it: its first camera looked forward, upright.
+pub fn map_from_optical() -> Se3 {
+    optical_from_map().inverse()
 }
 
 /// Returns whether something is to be kept when a session ends.
@@ -74,14 +81,19 @@ mod tests {
     #[test]
     fn the_format_is_the_named_one_or_that_of_the_ending() {
         let map = |path: &str, named: &str| format_of(Path::new(path), named, &MAP_FORMATS);
-        let cases =
-            [("a.ply", "", "ply"), ("a.PCD", "", "pcd"), ("a", "", "ply"), ("a", "glb", "glb")];
+        let cases = [
+            ("a.ply", "", "ply"),
+            ("a.map", "", "map"),
+            ("a.PCD", "", "pcd"),
+            ("a", "", "ply"),
+            ("a", "glb", "glb"),
+        ];
         for (path, named, expected) in cases {
             assert_eq!(map(path, named), Ok(expected), "{path} {named}");
         }
         for (path, named, wrong) in [("a.obj", "", "'obj'"), ("a.ply", "las", "'las'")] {
             let reason = map(path, named).unwrap_err();
-            assert!(reason.contains(wrong) && reason.contains("ply, pcd, glb"), "{reason}");
+            assert!(reason.contains(wrong) && reason.contains("ply, pcd, glb, map"), "{reason}");
         }
         assert_eq!(format_of(Path::new("a.txt"), "", &TRAJECTORY_FORMATS), Ok("tum"));
     }

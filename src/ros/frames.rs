@@ -104,6 +104,12 @@ impl FrameTree {
         self.last = None;
     }
 
+    /// Takes up a map that stands where somebody says; odometry goes on, since it must not jump.
+    pub fn take_up_map(&mut self, map_from_world: Se3) {
+        self.restart_map();
+        self.map_from_world = Some(map_from_world);
+    }
+
     /// Returns the pipeline's world in the map, once there is a map.
     pub fn map_from_world(&self) -> Option<&Se3> {
         self.map_from_world.as_ref()
@@ -334,6 +340,23 @@ mod tests {
         let own = placed.odometry.unwrap();
         assert!(own.odom_from_base.translation.vector.norm() < 1e-12);
         assert!(own.twist_variance[0] > 1e5);
+    }
+
+    #[test]
+    fn a_map_that_is_taken_up_stays_where_it_is_and_odometry_goes_on() {
+        let mut tree = FrameTree::new(true);
+        tree.update(&observed(0.0, Se3::identity(), None));
+        let ahead = Se3::translation(0.0, 0.0, 1.0);
+        tree.update(&observed(0.5, ahead, Some(ahead)));
+        let map_from_world = Se3::new(Vector3::new(4.0, 0.0, 1.0), Vector3::z() * FRAC_PI_2);
+        tree.take_up_map(map_from_world);
+        assert!(tree.map_from_odom().is_none(), "where the robot is in it is not known yet");
+        let placed = tree.update(&observed(1.0, ahead, None));
+        let expected = map_from_world * ahead * base_from_camera().inverse();
+        let gap = placed.map_from_base.translation.vector - expected.translation.vector;
+        assert!(gap.norm() < 1e-12, "{gap}");
+        let odom_from_base = placed.odometry.unwrap().odom_from_base;
+        assert!((odom_from_base.translation.vector - Vector3::x()).norm() < 1e-12);
     }
 
     #[test]

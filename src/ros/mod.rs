@@ -14,6 +14,7 @@ pub mod graph;
 pub mod inputs;
 pub mod lifecycle;
 pub mod map_cloud;
+pub mod mode;
 pub mod names;
 pub mod parameters;
 pub mod rates;

@@ -12,6 +12,8 @@ const MIN_KEYFRAMES: usize = 2;
 #[derive(Default)]
 pub struct Refinements {
     running: Option<Background<Result<RefineOutcome>>>,
+    /// Whether the map that is being refined is no longer that of the pipeline.
+    is_given_up: bool,
     /// Keyframes when a refinement was begun last.
     refined_keyframes: usize,
     /// Keyframes when they were counted last, and when there came to be so many, seconds of the
@@ -28,14 +30,24 @@ impl Refinements {
         if self.running.is_some() {
             return Err("a refinement is under way: ask again when it is done".to_owned());
         }
+        if pipeline.config().map.localization_only {
+            return Err("in localization the map does not change: set the mode mapping".to_owned());
+        }
         let count = pipeline.map().len();
         if count < MIN_KEYFRAMES {
             return Err(format!("{count} keyframes are too few to refine: at least 2 are needed"));
         }
         let job = pipeline.refine_job();
+        self.is_given_up = false;
         self.refined_keyframes = count;
         self.running = Some(Background::start(move || job.run()));
         Ok(count)
+    }
+
+    /// Leaves the map as it is, whatever the refinement under way may find: it is another map now.
+    pub fn give_up(&mut self) {
+        self.is_given_up = true;
+        self.refined_keyframes = 0;
     }
 
     /// Returns whether a refinement is under way.
@@ -66,6 +78,12 @@ impl Refinements {
             Progress::Failed => Err("the refinement has panicked".to_owned()),
         };
         self.running = None;
+        if self.is_given_up {
+            return Some(Err("the map was given up meanwhile".to_owned()));
+        }
+        if pipeline.config().map.localization_only {
+            return Some(Err("in localization the map does not change".to_owned()));
+        }
         Some(outcome.and_then(|outcome| match pipeline.apply_refinement(&outcome) {
             Refined { keyframes: 0, .. } => Err("the map was given up meanwhile".to_owned()),
             refined => Ok(refined),

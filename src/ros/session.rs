@@ -7,10 +7,12 @@ use nalgebra::Matrix6;
 
 use super::config::OdometryInput;
 use super::covariance::in_parent;
+use super::files::map_from_optical;
 use super::frames::{FrameTree, Observed, Placement};
 use super::graph::{GraphView, graph_view};
 use super::inputs::{FrameParts, image_topic};
 use super::map_cloud::{MapSamples, MapSnapshot};
+use super::mode::Mode;
 use super::parameters::Settings;
 use super::refinement::Refinements;
 use crate::error::Result;
@@ -20,7 +22,7 @@ use crate::inference::Models;
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::messages::decoding;
 use crate::observer::{MapUpdate, TrackingState};
-use crate::pipeline::{Pipeline, PreparedFrame, Refined, prepare};
+use crate::pipeline::{MapSnapshot as WholeMap, Pipeline, PreparedFrame, Refined, prepare};
 use crate::stamp::Stamp;
 use crate::trajectory::{StampedPose, Trajectory};
 
@@ -70,6 +72,13 @@ pub struct Report {
     pub inlier_frac: f64,
 }
 
+impl Report {
+    /// Returns whether the last frame has a pose in the map.
+    pub fn is_localized(&self) -> bool {
+        self.last.as_ref().is_some_and(TrackingState::has_pose)
+    }
+}
+
 /// What there is to publish of a frame.
 #[derive(Debug, Clone)]
 pub struct FrameOutput {
@@ -102,7 +111,48 @@ impl Session {
         self.firmness = Firmness::default();
         self.tree.restart_map();
         self.samples.clear();
+        self.refinements.give_up();
         self.report = Report { last: None, loops: 0, keyframes: 0, ..self.report.clone() };
+    }
+
+    /// Takes up a map that was saved in place of the one that is there; nobody knows where the robot
+    /// is in it until a frame is recognised. Returns the number of its keyframes.
+    ///
+    /// # Errors
+    /// As [`Pipeline::restore`]; the session is then as it was.
+    pub fn load_map(&mut self, map: WholeMap) -> Result<usize> {
+        self.pipeline.restore(map)?;
+        let map_from_world = self.pipeline.map_from_world();
+        self.tree.take_up_map(map_from_world.unwrap_or_else(map_from_optical));
+        self.firmness = Firmness::default();
+        self.refinements.give_up();
+        self.samples.clear();
+        self.pipeline.map().keyframes().for_each(|keyframe| self.samples.mark(keyframe.id));
+        let count = self.pipeline.map().len();
+        self.report =
+            Report { last: None, loops: 0, keyframes: count as u32, ..self.report.clone() };
+        Ok(count)
+    }
+
+    /// Returns the whole map as it is to be saved, with where it stands; `None` before there is one.
+    pub fn whole_map(&self) -> Option<WholeMap> {
+        let map_from_world = self.map_from_world()?;
+        let mut map = self.pipeline.snapshot();
+        map.graph.map_from_world = Some(map_from_world);
+        Some(map)
+    }
+
+    /// Goes on mapping, or leaves the map as it is from now on.
+    pub fn set_mode(&mut self, mode: Mode) {
+        self.pipeline.set_localization_only(mode == Mode::Localization);
+    }
+
+    /// Returns what is done with frames.
+    pub fn mode(&self) -> Mode {
+        match self.pipeline.config().map.localization_only {
+            true => Mode::Localization,
+            false => Mode::Mapping,
+        }
     }
 
     /// Takes over settings that may change while the node runs.
@@ -199,9 +249,17 @@ impl Session {
         Some(finished)
     }
 
-    /// Moves the map so that the robot is where somebody says; `false` before the first frame.
-    pub fn set_pose(&mut self, map_from_base: &Se3) -> bool {
-        self.tree.set_pose(map_from_base)
+    /// Moves the map so that the robot is where somebody says.
+    ///
+    /// # Errors
+    /// One sentence, before the first frame, and in localization: there the map stands where it
+    /// stands, and the robot is looked for in it.
+    pub fn set_pose(&mut self, map_from_base: &Se3) -> Result<(), String> {
+        if self.mode() == Mode::Localization {
+            return Err("in localization the robot is recognised in the map".to_owned());
+        }
+        let moved = self.tree.set_pose(map_from_base);
+        moved.then_some(()).ok_or_else(|| "there is no map yet that could be moved".to_owned())
     }
 
     /// Returns what the session has come to.

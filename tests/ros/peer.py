@@ -145,6 +145,11 @@ class Peer:
         self.publish(self.info_message(nanos, size), image(nanos, 'rgb8', color),
                      image(nanos + depth_offset_nanos, '16UC1', depth))
 
+    def send_images(self, index, color, depth):
+        """Publishes other images as a frame of the room."""
+        nanos = room.stamp_nanos(index)
+        self.publish(self.info_message(nanos), image(nanos, 'rgb8', color), image(nanos, '16UC1', depth))
+
     def publish(self, info, color, depth):
         self.info.publish(info)
         self.image.publish(color)

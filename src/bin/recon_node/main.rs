@@ -5,6 +5,7 @@ mod convert;
 mod diagnostics;
 mod lifecycle;
 mod mailbox;
+mod map_thread;
 mod markers;
 mod node;
 mod outputs;

@@ -1,5 +1,6 @@
 //! The node: its life, and what it does each time round.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, PoisonError};
@@ -13,12 +14,14 @@ use recon_node::inference::Models;
 use recon_node::model;
 use recon_node::ros::files;
 use recon_node::ros::lifecycle::{Outcome, State};
+use recon_node::ros::session::Session;
 use recon_node::stamp::Stamp;
 
 use crate::diagnostics::Diagnostics;
 use crate::lifecycle::LifecycleServices;
 use crate::outputs::{Outputs, latched};
 use crate::parameters::Parameters;
+use crate::saving;
 use crate::services::{Services, tell};
 use crate::shared::{Command, Shared};
 use crate::status;
@@ -179,10 +182,15 @@ impl ReconNode {
         let settings = self.parameters.settings().clone();
         files::check(&settings.node)?;
         let model = self.load_model()?;
+        let mut session = Session::new(settings.clone(), model);
+        let map = Path::new(&settings.node.load_map);
+        if !settings.node.load_map.is_empty() {
+            saving::load_map(&mut session, map, false).map_err(anyhow::Error::msg)?;
+        }
         self.failure.clear();
         self.shared = Arc::new(Shared::new(&settings));
         let (outputs, map) = (self.outputs.clone(), self.map.clone());
-        self.worker = Some(Worker::start(&self.shared, &settings, model, outputs, map));
+        self.worker = Some(Worker::start(&self.shared, &settings, session, outputs, map));
         Ok(())
     }
 

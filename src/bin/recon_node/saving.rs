@@ -7,19 +7,55 @@ use recon_node::error::Result;
 use recon_node::export::{
     PlacedCamera, ViewPoints, write_glb, write_pcd, write_ply, write_trajectory,
 };
+use recon_node::pipeline::MapSnapshot;
 use recon_node::ros::config::NodeConfig;
-use recon_node::ros::files::{MAP_FORMATS, format_of, optical_from_map, with_suffix};
+use recon_node::ros::files::{MAP_FORMATS, WHOLE_MAP, format_of, optical_from_map, with_suffix};
 use recon_node::ros::session::Session;
+use recon_node::store::{self, ImageQuality};
 
 use crate::node::NAME;
+use crate::shared::FileReply;
 
 /// A file that was written, and how much is in it.
 pub type Saved = std::result::Result<(PathBuf, u64), String>;
 
+/// Takes up a map; returns the number of its keyframes, and what there is to say of it.
+pub fn load_map(
+    session: &mut Session,
+    path: &Path,
+    recover: bool,
+) -> std::result::Result<(u32, String), String> {
+    let map = if recover { store::recover(path) } else { store::load(path) };
+    let map = map.map_err(|error| error.to_string())?;
+    let notes: String = map.notes.iter().map(|note| format!("; {note}")).collect();
+    let count = session.load_map(map).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = format!("{count} keyframes were loaded from {}{notes}", path.display());
+    r2r::log_info!(NAME, "{text}");
+    Ok((count as u32, text))
+}
+
+/// Writes the whole map on a thread of its own, so that frames do not wait for the disk.
+pub fn save_whole_map(session: &Session, path: PathBuf, reply: FileReply) {
+    match session.whole_map() {
+        None => reply(Err(NO_MAP.to_owned())),
+        Some(map) => drop(std::thread::spawn(move || reply(write_whole_map(&map, &path)))),
+    }
+}
+
+fn write_whole_map(map: &MapSnapshot, path: &Path) -> Saved {
+    store::save(path, map, ImageQuality::Lossless).map_err(|error| error.to_string())?;
+    Ok((absolute(path), map.keyframes.len() as u64))
+}
+
+const NO_MAP: &str = "there is no map yet";
+
 /// Writes the map.
 pub fn save_map(session: &Session, path: &Path, format: &str) -> Saved {
+    if format == WHOLE_MAP {
+        return write_whole_map(&session.whole_map().ok_or(NO_MAP)?, path);
+    }
     let Some(map_from_world) = session.map_from_world() else {
-        return Err("there is no map yet".to_owned());
+        return Err(NO_MAP.to_owned());
     };
     let pipeline = session.pipeline();
     let mut cloud = pipeline.map().cloud(&pipeline.config().map);

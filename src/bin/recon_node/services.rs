@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use r2r::geometry_msgs::msg::PoseWithCovarianceStamped;
-use r2r::recon_node::srv::{SaveMap, SaveTrajectory};
+use r2r::recon_node::srv::{LoadMap, SaveMap, SaveTrajectory, SetMode};
 use r2r::std_srvs::srv::Trigger;
 use r2r::{Node, QosProfile, ServiceRequest};
 use recon_node::ros::files::{MAP_FORMATS, TRAJECTORY_FORMATS, format_of};
+use recon_node::ros::mode::Mode;
 
 use crate::convert;
 use crate::mailbox::{Mailbox, Requests, service};
@@ -20,6 +21,8 @@ pub struct Services {
     resume: Requests<Trigger::Service>,
     keyframe: Requests<Trigger::Service>,
     refine: Requests<Trigger::Service>,
+    load_map: Requests<LoadMap::Service>,
+    mode: Requests<SetMode::Service>,
     save_map: Requests<SaveMap::Service>,
     save_trajectory: Requests<SaveTrajectory::Service>,
     initial_pose: Mailbox<PoseWithCovarianceStamped>,
@@ -34,6 +37,8 @@ impl Services {
             resume: service(node, "~/resume")?,
             keyframe: service(node, "~/trigger_keyframe")?,
             refine: service(node, "~/refine")?,
+            load_map: service(node, "~/load_map")?,
+            mode: service(node, "~/set_mode")?,
             save_map: service(node, "~/save_map")?,
             save_trajectory: service(node, "~/save_trajectory")?,
             initial_pose: Mailbox::new(node.subscribe("initialpose", QosProfile::default())?),
@@ -60,8 +65,37 @@ impl Services {
             ask(shared, is_configured, request, Command::Refine);
         }
         self.save(shared, is_configured);
+        self.load(shared, is_configured);
         while let Some(message) = self.initial_pose.take() {
             take_pose(shared, &message, map_frame);
+        }
+    }
+
+    fn load(&mut self, shared: &Shared, is_configured: bool) {
+        while let Some(request) = self.load_map.take() {
+            let LoadMap::Request { path, recover } = request.message.clone();
+            let reply = move |outcome| tell(request.respond(map_loaded(outcome)));
+            match (is_configured, path.is_empty()) {
+                (false, _) => reply(Err(NOT_CONFIGURED.to_owned())),
+                (_, true) => reply(Err(NO_PATH.to_owned())),
+                (true, false) => {
+                    let (path, reply) = (PathBuf::from(path), Box::new(reply));
+                    shared.command(Command::LoadMap { path, recover, reply });
+                }
+            }
+        }
+        while let Some(request) = self.mode.take() {
+            let mode = Mode::from_name(&request.message.mode);
+            let reply = move |outcome: Result<String, String>| {
+                let success = outcome.is_ok();
+                let (Ok(message) | Err(message)) = outcome;
+                tell(request.respond(SetMode::Response { success, message }));
+            };
+            match mode {
+                _ if !is_configured => reply(Err(NOT_CONFIGURED.to_owned())),
+                Ok(mode) => shared.command(Command::SetMode(mode, Box::new(reply))),
+                Err(reason) => reply(Err(reason)),
+            }
         }
     }
 
@@ -110,6 +144,7 @@ fn ask(
     }
 }
 
+const NO_PATH: &str = "give the file in 'path'";
 const NOT_CONFIGURED: &str = "the node is not configured: there is no map";
 
 /// Checks what a file is asked for with, and chooses its format.
@@ -123,7 +158,7 @@ fn file(
         return Err(NOT_CONFIGURED.to_owned());
     }
     if path.is_empty() {
-        return Err("give the file in 'path'".to_owned());
+        return Err(NO_PATH.to_owned());
     }
     let path = PathBuf::from(path);
     let format = format_of(&path, format, known)?;
@@ -140,11 +175,18 @@ fn map_saved(outcome: Result<(PathBuf, u64), String>) -> SaveMap::Response {
     match outcome {
         Ok((path, points)) => SaveMap::Response {
             success: true,
-            message: format!("{points} points are in {}", path.display()),
+            message: format!("{points} points or keyframes are in {}", path.display()),
             path: path.display().to_string(),
             points,
         },
         Err(message) => SaveMap::Response { message, ..Default::default() },
+    }
+}
+
+fn map_loaded(outcome: Result<(u32, String), String>) -> LoadMap::Response {
+    match outcome {
+        Ok((keyframes, message)) => LoadMap::Response { success: true, message, keyframes },
+        Err(message) => LoadMap::Response { message, ..Default::default() },
     }
 }
 

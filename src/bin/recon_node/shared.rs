@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use recon_node::geometry::Se3;
 use recon_node::ros::inputs::{FrameParts, Input, Inputs};
+use recon_node::ros::mode::Mode;
 use recon_node::ros::parameters::Settings;
 use recon_node::ros::rates::{Durations, RateMeter};
 use recon_node::ros::session::Report;
@@ -19,6 +20,8 @@ const IDLE: Duration = Duration::from_millis(20);
 pub type Reply = Box<dyn FnOnce(Result<String, String>) + Send>;
 /// Tells a caller where the file is and how much is in it.
 pub type FileReply = Box<dyn FnOnce(Result<(PathBuf, u64), String>) + Send>;
+/// Tells a caller how many keyframes were loaded, and what there is to say of them.
+pub type LoadReply = Box<dyn FnOnce(Result<(u32, String), String>) + Send>;
 
 /// What the mapping thread is asked for.
 pub enum Command {
@@ -33,6 +36,17 @@ pub enum Command {
         /// Who asks.
         reply: FileReply,
     },
+    /// Take up a map.
+    LoadMap {
+        /// The file.
+        path: PathBuf,
+        /// Whether of a damaged map is taken what can be trusted.
+        recover: bool,
+        /// Who asks.
+        reply: LoadReply,
+    },
+    /// Let the map grow, or leave it as it is.
+    SetMode(Mode, Reply),
     /// Write the trajectory.
     SaveTrajectory(PathBuf, FileReply),
     /// Make the next frame a keyframe.

@@ -1,25 +1,26 @@
 //! The mapping thread: takes frames, maps them, publishes what comes of it.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use r2r::Publisher;
 use r2r::sensor_msgs::msg::PointCloud2;
 use recon_node::geometry::Se3;
-use recon_node::inference::Models;
 use recon_node::ros::config::OdometryInput;
+use recon_node::ros::files::WHOLE_MAP;
 use recon_node::ros::inputs::FrameParts;
-use recon_node::ros::map_cloud::MapSnapshot;
+use recon_node::ros::mode::Mode;
 use recon_node::ros::parameters::Settings;
 use recon_node::ros::session::{FrameOutput, Session};
 use recon_node::stamp::Stamp;
 
-use crate::convert;
+use crate::map_thread::{MapJob, publish_maps};
 use crate::node::NAME;
-use crate::outputs::{Outputs, tell};
-use crate::saving::{save_at_end, save_map, save_trajectory};
+use crate::outputs::Outputs;
+use crate::saving::{load_map, save_at_end, save_map, save_trajectory, save_whole_map};
 use crate::shared::{Command, Reply, Shared, Work};
 use crate::status::{self, Steps};
 
@@ -57,25 +58,20 @@ struct Mapping {
     refinement_reply: Option<Reply>,
 }
 
-struct MapJob {
-    snapshot: MapSnapshot,
-    stamp: Stamp,
-    settings: Settings,
-}
-
 impl Worker {
-    /// Starts the threads, with an empty map.
+    /// Starts the threads.
     pub fn start(
         shared: &Arc<Shared>,
         settings: &Settings,
-        model: Models,
+        session: Session,
         outputs: Outputs,
         map: Publisher<PointCloud2>,
     ) -> Self {
         let (map_jobs, jobs) = sync_channel(1);
         let mut mapping = Mapping {
             shared: Arc::clone(shared),
-            session: Session::new(settings.clone(), model),
+            map_is_stale: session.map_from_world().is_some(),
+            session,
             settings: settings.clone(),
             outputs,
             map_jobs,
@@ -83,7 +79,6 @@ impl Worker {
             sessions: 0,
             steps: Steps::default(),
             camera_frame: String::new(),
-            map_is_stale: false,
             path_is_stale: false,
             last_map_secs: f64::NEG_INFINITY,
             last_path_secs: f64::NEG_INFINITY,
@@ -113,16 +108,6 @@ impl Worker {
             }
         }
         true
-    }
-}
-
-/// Puts maps together and publishes them, apart from the mapping: that takes its time.
-fn publish_maps(jobs: &Receiver<MapJob>, publisher: &Publisher<PointCloud2>) {
-    for job in jobs {
-        let node = &job.settings.node;
-        let cloud = job.snapshot.cloud(node.map_voxel_size, node.map_max_points);
-        let header = convert::header(job.stamp, &node.map_frame);
-        tell(publisher.publish(&convert::cloud(header, &cloud)));
     }
 }
 
@@ -204,6 +189,10 @@ impl Mapping {
 
     fn restart(&mut self) {
         self.session.restart();
+        self.begin_session();
+    }
+
+    fn begin_session(&mut self) {
         self.sessions += 1;
         self.last_correction = None;
         self.shared.lock().figures.report = self.session.report().clone();
@@ -223,7 +212,9 @@ impl Mapping {
     /// Other odometry still moves the robot where no frame has a pose, or none comes: the last
     /// correction holds, at the time of the newest odometry.
     fn hold_correction(&mut self) {
-        if self.settings.node.odometry == OdometryInput::None {
+        // In a map that does not change, a robot that is lost is not said to be anywhere.
+        let holds = self.session.report().is_localized() || self.session.mode() == Mode::Mapping;
+        if self.settings.node.odometry == OdometryInput::None || !holds {
             return;
         }
         let newest = self.shared.lock().inputs.odometry_stamp();
@@ -340,6 +331,8 @@ impl Mapping {
         let report = self.session.report();
         let mut message = status::status(&self.shared.lock(), report, &self.steps, map_frame);
         message.session = self.sessions;
+        message.mode = self.session.mode().name().to_owned();
+        message.localized = report.is_localized();
         message.refining = self.session.is_refining();
         message.window = self.settings.pipeline.window.max_keyframes as u32;
         self.outputs.status(&message);
@@ -356,8 +349,17 @@ impl Mapping {
                 reply(Ok("a new map begins".to_owned()));
                 self.publish_status();
             }
+            Command::SaveMap { path, format: WHOLE_MAP, reply } => {
+                save_whole_map(&self.session, path, reply);
+            }
             Command::SaveMap { path, format, reply } => {
                 reply(save_map(&self.session, &path, format));
+            }
+            Command::LoadMap { path, recover, reply } => reply(self.load_map(&path, recover)),
+            Command::SetMode(mode, reply) => {
+                self.session.set_mode(mode);
+                reply(Ok(format!("the mode is {}", mode.name())));
+                self.publish_status();
             }
             Command::SaveTrajectory(path, reply) => {
                 reply(save_trajectory(&self.session, &path));
@@ -377,14 +379,18 @@ impl Mapping {
 
     fn move_map(&mut self, map_from_base: &Se3) {
         match self.session.set_pose(map_from_base) {
-            true => {
+            Ok(()) => {
                 (self.map_is_stale, self.path_is_stale) = (true, true);
                 r2r::log_info!(NAME, "the map was moved to the pose that was given");
             }
-            false => r2r::log_warn!(
-                NAME,
-                "initialpose is left out: there is no map yet that could be moved"
-            ),
+            Err(reason) => r2r::log_warn!(NAME, "initialpose is left out: {reason}"),
         }
+    }
+
+    fn load_map(&mut self, path: &Path, recover: bool) -> Result<(u32, String), String> {
+        let loaded = load_map(&mut self.session, path, recover)?;
+        self.begin_session();
+        self.publish_status();
+        Ok(loaded)
     }
 }
