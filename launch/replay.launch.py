@@ -2,6 +2,7 @@
 
 import os
 
+from ament_index_python.packages import get_package_prefix
 from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument, EmitEvent, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction,
@@ -55,7 +56,7 @@ def in_turn(processes):
 def evaluation(value):
     """The estimate is asked for while the node is still there, and then compared."""
     trajectory = os.path.abspath(value['trajectory'])
-    recon = os.path.normpath(os.path.join(HERE, os.pardir, os.pardir, os.pardir, 'lib', 'recon_node', 'recon'))
+    recon = os.path.join(get_package_prefix('recon_node'), 'lib', 'recon_node', 'recon')
     return [
         ExecuteProcess(output='screen', cmd=[
             'ros2', 'service', 'call', '/recon_node/save_trajectory', 'recon_node/srv/SaveTrajectory',

@@ -61,6 +61,33 @@ pub struct MapUpdate {
     pub keyframes: usize,
     /// How long the map's unit is.
     pub scale: MapScale,
+    /// What has become of the model's windows so far, from models that look at several views.
+    pub inference: Option<InferenceReport>,
+}
+
+/// What has become of the model's windows so far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct InferenceReport {
+    /// Windows that were merged into the map.
+    pub merged: usize,
+    /// Windows that contradicted the map and were left out.
+    pub refused: usize,
+    /// Whether the map's depth is told to the model.
+    pub depth: PriorReport,
+    /// Whether the map's poses are told to the model.
+    pub poses: PriorReport,
+}
+
+/// What is known of the use of a prior.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PriorReport {
+    /// Whether the model is told.
+    pub is_told: bool,
+    /// Windows that were asked for with and without.
+    pub tests: usize,
+    /// By how much less the answers cost that the model gave when told; negative where it was
+    /// better not told.
+    pub mean_gain: f64,
 }
 
 /// How long the map's unit is.

@@ -86,6 +86,17 @@ impl Pyramid {
         Self { levels: Arc::new(levels) }
     }
 
+    /// Returns the same images with another camera for the finest of them.
+    pub fn with_camera(&self, camera: &Camera) -> Self {
+        let mut camera = *camera;
+        let mut levels = Vec::with_capacity(self.levels.len());
+        for level in self.levels.iter() {
+            levels.push(Level { camera, ..level.clone() });
+            camera = camera.reduced(2);
+        }
+        Self { levels: Arc::new(levels) }
+    }
+
     /// Returns the levels, finest first.
     pub fn levels(&self) -> &[Level] {
         &self.levels

@@ -60,9 +60,9 @@ impl Variant {
     fn settings(self, mode: Mode) -> &'static [&'static str] {
         match self {
             Self::Full => &[],
-            Self::NoFeedback if mode.has_depth => &["model.priors.poses='off'"],
-            Self::NoFeedback => &["model.priors.poses='off'", "model.priors.depth='off'"],
-            Self::NoGate => &["model.priors.poses='on'", "model.priors.depth='on'"],
+            Self::NoFeedback if mode.has_depth => &["model.priors.poses=never"],
+            Self::NoFeedback => &["model.priors.poses=never", "model.priors.depth=never"],
+            Self::NoGate => &["model.priors.poses=always", "model.priors.depth=always"],
         }
     }
 }

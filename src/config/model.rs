@@ -51,15 +51,15 @@ impl Default for ModelConfig {
 )]
 #[serde(default, deny_unknown_fields)]
 pub struct PriorsConfig {
-    /// The camera: auto or on where it is known, off never.
+    /// The camera: auto or always where it is known, or never.
     pub intrinsics: PriorUse,
-    /// Depth, measured or from the map: auto where the evidence is for it, on, or off.
+    /// Depth, measured or from the map: auto where the evidence is for it, always, or never.
     pub depth: PriorUse,
-    /// The map's poses: auto where the evidence is for them, on, or off.
+    /// The map's poses: auto where the evidence is for them, always, or never.
     pub poses: PriorUse,
 }
 
-/// Whether a prior is used.
+/// Whether a prior is used. (Not "on" and "off", which YAML takes for truth values.)
 #[derive(
     Debug,
     Clone,
@@ -77,9 +77,9 @@ pub enum PriorUse {
     #[default]
     Auto,
     /// Wherever it is known.
-    On,
-    /// Never.
-    Off,
+    Always,
+    /// Not at all.
+    Never,
 }
 
 /// The type of a model's matrices.

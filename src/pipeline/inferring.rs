@@ -3,6 +3,7 @@
 
 use nalgebra::Point3;
 
+use super::calibrating::focal_over_width;
 use super::merging::{Shared, Window};
 use super::working_size::at_working_size;
 use super::{Pipeline, PreparedFrame};
@@ -97,8 +98,7 @@ impl Pipeline {
     fn infer_together(&mut self, candidate: Candidate<'_>) -> Result<Pointmap> {
         let mut others = self.window_around(&candidate);
         for _ in 0..2 {
-            let told = self.told();
-            let window = self.infer_window(candidate, &others, told)?;
+            let window = self.infer_gated(candidate, &others)?;
             if let Some(pointmap) = self.merge(candidate, window) {
                 return Ok(pointmap);
             }
@@ -139,7 +139,12 @@ impl Pipeline {
     ) -> Result<Window> {
         let newest = self.given_candidate(candidate, told);
         let others: Vec<&Keyframe> = others.iter().filter_map(|&id| self.map.get(id)).collect();
-        let mut given: Vec<Given> = others.iter().map(|k| self.given(k, told)).collect();
+        let first = others.first().map(|k| k.id);
+        let told_of = |k: &Keyframe| Told {
+            poses: told.poses && first.is_some_and(|first| self.is_pose_sure(first, k.id)),
+            ..told
+        };
+        let mut given: Vec<Given> = others.iter().map(|k| self.given(k, told_of(k))).collect();
         let echoes: Vec<bool> = given.iter().map(|given| given.depth.is_some()).collect();
         let place = given.len().min(1);
         given.insert(place, newest);
@@ -152,16 +157,23 @@ impl Pipeline {
         }
         let cameras = others.iter().map(|k| (k.id, k.camera)).zip(echoes);
         let mut geometry = prediction.views;
+        let focals = geometry.iter().map(|view| focal_over_width(&view.camera)).collect();
         let newest = geometry.remove(place);
         let is_calibrated = candidate.frame.frame.camera.is_some();
         let newest = on_pixels(newest, &candidate.frame.camera, is_calibrated)?;
-        let mut window = Window { newest, others: Vec::new() };
+        let focal_over_width = median(focals).unwrap_or(f64::NAN);
+        let mut window = Window { newest, focal_over_width, others: Vec::new() };
         for (((id, camera), is_echo), geometry) in cameras.zip(geometry) {
             let pointmap = on_pixels(geometry, &camera, is_calibrated)?;
             window.others.push(Shared { id, pointmap, is_echo });
         }
         Ok(window)
     }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 /// A model's geometry on the pixels of a frame. Without a calibration the model has a camera of its

@@ -100,6 +100,7 @@ impl Pipeline {
         self.confirm_first(frame)?;
         let change = self.change_keyframe(frame, tracked)?;
         if let Some(keyframe) = change.new_keyframe {
+            self.settle_focal()?;
             self.settle_scale(keyframe);
         }
         let mut update = self.update(frame.frame.id, frame.frame.stamp, state);
@@ -165,6 +166,7 @@ impl Pipeline {
             loops_closed: 0,
             keyframes: self.map.len(),
             scale: self.scale(),
+            inference: self.inference(),
         }
     }
 }

@@ -10,6 +10,7 @@ use nalgebra::{Point3, Vector3};
 use super::Pipeline;
 use super::inferring::Candidate;
 use crate::geometry::Se3;
+use crate::geometry::robust::mad_sigma;
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::pointmap::Pointmap;
 use crate::pyramid::Level;
@@ -34,6 +35,8 @@ const DOUBT: f32 = 0.7;
 /// What a model says of a window, at working size and in its own unit.
 pub(super) struct Window {
     pub newest: Pointmap,
+    /// What the model says of the focal length, in widths of the image.
+    pub focal_over_width: f64,
     pub others: Vec<Shared>,
 }
 
@@ -52,8 +55,8 @@ pub(super) struct Comparison {
     pub log_scale: f64,
     /// Share of pixels that agree then.
     pub agreeing_frac: f64,
-    /// Pixels compared.
-    pub compared: usize,
+    /// Standard deviation of the bulk of the logarithms.
+    pub sigma_log: f64,
 }
 
 impl Comparison {
@@ -65,11 +68,12 @@ impl Comparison {
         }
         let median = *logs.select_nth_unstable_by(middle, f32::total_cmp).1;
         let near = |log: &&f32| f64::from((**log - median).abs()) < AGREEMENT_LOG;
-        let agreeing = logs.iter().filter(near).count();
+        let (agreeing, count) = (logs.iter().filter(near).count(), logs.len());
+        logs.iter_mut().for_each(|log| *log -= median);
         Some(Self {
             log_scale: f64::from(median),
-            agreeing_frac: agreeing as f64 / logs.len() as f64,
-            compared: logs.len(),
+            agreeing_frac: agreeing as f64 / count as f64,
+            sigma_log: f64::from(mad_sigma(&mut logs).unwrap_or(f32::INFINITY)),
         })
     }
 
@@ -111,13 +115,16 @@ impl Pipeline {
             return None;
         }
         self.inferring.note_window(Some(scale.log_scale));
+        if candidate.frame.frame.camera.is_none() {
+            self.inferring.focal.add(window.focal_over_width);
+        }
         self.fuse_window(&window, scale.log_scale.exp());
         let pointmap = pointmap.scaled(across.map_or(0.0, |across| across.log_scale).exp());
         Some(self.agreed(candidate, pointmap))
     }
 
     /// The window's scale by the pixels of keyframes that the map has, each keyframe as one voice.
-    fn compare_pixels(&self, window: &Window) -> Option<Comparison> {
+    pub(super) fn compare_pixels(&self, window: &Window) -> Option<Comparison> {
         let ratios = |shared: &Shared| -> Option<Vec<f32>> {
             let known = &self.map.get(shared.id)?.pointmap;
             let logs = log_ratios(&shared.pointmap, |x, y| known.point(x, y).map_or(0.0, |p| p.z));
@@ -129,7 +136,7 @@ impl Pipeline {
 
     /// How the newest view's surfaces, already at about the right scale, lie to those of the
     /// keyframes that share the window.
-    fn compare_across(
+    pub(super) fn compare_across(
         &self,
         candidate: &Candidate<'_>,
         newest: &Pointmap,

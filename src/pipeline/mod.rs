@@ -3,7 +3,9 @@
 //! A function of its inputs: no files, clocks or threads of its own, so two replays of one
 //! recording are identical, bit for bit.
 
+mod calibrating;
 mod drift;
+mod gating;
 mod inferring;
 mod keyframing;
 mod locate;
@@ -25,7 +27,7 @@ use nalgebra::{Matrix6, Vector6};
 use crate::config::Config;
 use crate::constraint::Constraint;
 use crate::dense_residual::RelativeView;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::{Frame, OdometryPrior};
 use crate::geometry::Se3;
 use crate::inference::{Models, ReconstructionModel};
@@ -155,6 +157,19 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::process`].
     pub fn process_prepared(&mut self, frame: &PreparedFrame) -> Result<MapUpdate> {
+        if frame.frame.camera.is_some() {
+            return self.process_calibrated(frame);
+        }
+        match self.calibrated(frame) {
+            Ok(calibrated) => self.process_calibrated(&calibrated),
+            Err(reason @ Error::MissingInput { .. }) => {
+                Ok(self.refuse(frame.frame.id, frame.frame.stamp, reason.to_string()))
+            }
+            Err(fatal) => Err(fatal),
+        }
+    }
+
+    fn process_calibrated(&mut self, frame: &PreparedFrame) -> Result<MapUpdate> {
         let location = self.locate(frame);
         match location {
             Location::Unmapped => self.begin_map(frame),

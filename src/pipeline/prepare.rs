@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
+use super::calibrating::ordinary_camera;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::Camera;
 use crate::pyramid::Pyramid;
@@ -15,7 +16,7 @@ use crate::pyramid::Pyramid;
 pub struct PreparedFrame {
     /// The frame at working size.
     pub frame: Frame,
-    /// Its camera.
+    /// Its camera; an ordinary one where there is no calibration.
     pub camera: Camera,
     /// Its pyramid.
     pub pyramid: Pyramid,
@@ -31,17 +32,13 @@ const MIN_DEPTH_FRAC: f64 = 0.02;
 /// Returns the frame at working size with its pyramid.
 ///
 /// # Errors
-/// [`Error::MissingInput`] for a frame without calibration.
+/// For an image without pixels.
 pub fn prepare(frame: &Frame, config: &Config) -> Result<PreparedFrame> {
     let width = frame.color.width();
     let reduced = frame.reduced(width.div_ceil(config.sensor.max_width_px));
     let clipped =
         reduced.with_depth_offset(config.sensor.depth_offset_m).clipped(config.sensor.max_range_m);
-    let camera = clipped.camera.ok_or(Error::MissingInput {
-        model: "tracking",
-        missing: "a calibrated camera",
-        remedy: "give a calibration.yaml (fx, fy, cx, cy, width, height, depth_scale)",
-    })?;
+    let camera = clipped.camera.map_or_else(|| ordinary_camera(&clipped), Ok)?;
     let pyramid = Pyramid::new(&clipped, &camera, config.tracking.pyramid_levels);
     let mean_depth_m = mean_depth_m(&clipped);
     let full_color = Arc::clone(&frame.color);

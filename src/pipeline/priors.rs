@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::Pipeline;
-use super::inferring::Told;
+use super::calibrating::SharedFocal;
+use super::gating::Gates;
 use super::scaling::ScaleEvidence;
 use crate::config::PriorUse;
+use crate::constraint::Constraint;
 use crate::frame::Frame;
 use crate::geometry::Camera;
 use crate::keyframe::KeyframeId;
@@ -13,6 +15,9 @@ use crate::pointmap::Pointmap;
 
 /// A keyframe that so many windows have spoken of is sure enough of its depth to tell the model.
 const SETTLED_WINDOWS: u32 = 2;
+
+/// A pose less sure than this share of the way is not told to the model.
+const MAX_POSE_SIGMA_FRAC: f64 = 0.2;
 
 /// What is remembered of the model's windows.
 pub(super) struct Inferring {
@@ -27,6 +32,10 @@ pub(super) struct Inferring {
     refused: usize,
     /// What is known of the map's unit.
     pub scale: ScaleEvidence,
+    /// The focal length of frames without calibration.
+    pub focal: SharedFocal,
+    /// Whether priors do any good.
+    pub gates: Gates,
     /// The map's unit, in that of its first window.
     pub unit: f64,
     /// Windows merged when the map was last brought to metres.
@@ -42,6 +51,8 @@ impl Default for Inferring {
             merged: 0,
             refused: 0,
             scale: ScaleEvidence::default(),
+            focal: SharedFocal::default(),
+            gates: Gates::default(),
             unit: 1.0,
             merged_then: 0,
         }
@@ -84,8 +95,13 @@ impl Inferring {
 
     /// Forgets all windows: the one that the map began with was wrong.
     pub fn begin_anew(&mut self) {
-        let is_metric = self.is_metric;
-        *self = Self { is_metric, ..Self::default() };
+        let (is_metric, focal) = (self.is_metric, std::mem::take(&mut self.focal));
+        *self = Self { is_metric, focal, ..Self::default() };
+    }
+
+    /// Windows that were merged, and those that contradicted the map.
+    pub fn windows(&self) -> (usize, usize) {
+        (self.merged, self.refused)
     }
 
     pub fn note_refused(&mut self) {
@@ -94,16 +110,22 @@ impl Inferring {
 }
 
 impl Pipeline {
-    /// What the model is told beside images, by the configuration.
-    pub(super) fn told(&self) -> Told {
-        let priors = &self.config.model.priors;
-        let is_told = |usage: PriorUse| usage != PriorUse::Off;
-        Told { depth: is_told(priors.depth), poses: is_told(priors.poses) }
+    /// The camera that the model is told of a frame: its calibration, or what all windows together
+    /// have found.
+    pub(super) fn known_camera(&self, frame: &Frame, working: &Camera) -> Option<Camera> {
+        let is_told = self.config.model.priors.intrinsics != PriorUse::Never;
+        let is_known = frame.camera.is_some() || self.inferring.focal.has_converged();
+        (is_told && is_known).then_some(*working)
     }
 
-    /// The camera that the model is told of a frame: its calibration.
-    pub(super) fn known_camera(&self, frame: &Frame, working: &Camera) -> Option<Camera> {
-        let is_told = self.config.model.priors.intrinsics != PriorUse::Off;
-        (is_told && frame.camera.is_some()).then_some(*working)
+    /// Whether a keyframe's pose relative to another's is known well against the way between them.
+    pub(super) fn is_pose_sure(&self, first: KeyframeId, id: KeyframeId) -> bool {
+        let is_sure = |constraint: &Constraint| {
+            let way_m = constraint.target_from_source.translation.vector.norm();
+            let covariance = constraint.information.cholesky().map(|factor| factor.inverse());
+            let variance_m2 = covariance.map(|c| c.fixed_view::<3, 3>(3, 3).trace());
+            variance_m2.is_some_and(|variance| variance.sqrt() < MAX_POSE_SIGMA_FRAC * way_m)
+        };
+        first == id || self.pose_graph.between(first, id).is_some_and(is_sure)
     }
 }

@@ -151,20 +151,13 @@ impl RefineJob {
                 view.world_from_camera = *pose;
             }
         }
-        let cost = disagreement(&shifted, &refined.world_from_camera, &pairs, self.by_look());
+        let cost = disagreement(
+            &shifted,
+            &refined.world_from_camera,
+            &pairs,
+            look_settings(&self.sensor, &self.alignment),
+        );
         Some(cost / CORRELATION + 0.5 * (offset_m / PRIOR_SIGMA_M).powi(2))
-    }
-
-    /// Residuals of looks alone: how uncertain depths are goes by the depths, so that greater ones
-    /// would always seem to fit better.
-    fn by_look(&self) -> ResidualSettings {
-        ResidualSettings {
-            depth_noise: self.sensor.noise(),
-            depth_gate_frac: self.alignment.depth_gate_frac,
-            intensity_inlier: 25.0,
-            depth_inlier_frac: 0.02,
-            geometric_weight: 0.0,
-        }
     }
 }
 
@@ -190,8 +183,23 @@ fn disagreement(
     costs.iter().sum()
 }
 
+/// Residuals of looks alone: how uncertain depths are goes by the depths, so that greater ones would
+/// always seem to fit better.
+pub(super) fn look_settings(
+    sensor: &SensorConfig,
+    alignment: &AlignmentConfig,
+) -> ResidualSettings {
+    ResidualSettings {
+        depth_noise: sensor.noise(),
+        depth_gate_frac: alignment.depth_gate_frac,
+        intensity_inlier: 25.0,
+        depth_inlier_frac: 0.02,
+        geometric_weight: 0.0,
+    }
+}
+
 /// The mean cost of a residual at fixed scale, once the exposure is adapted.
-fn fixed_scale_cost(comparison: &Comparison<'_>, target_from_reference: Se3) -> f64 {
+pub(super) fn fixed_scale_cost(comparison: &Comparison<'_>, target_from_reference: Se3) -> f64 {
     let mut view = RelativeView { target_from_reference, ..RelativeView::identity() };
     for _ in 0..2 {
         let normal = comparison.linearize(&view, &SCALE);

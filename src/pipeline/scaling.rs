@@ -24,7 +24,7 @@ const MAX_SIGMAS: f64 = 2.5;
 
 /// A mean of independent values with its standard error.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct RunningMean {
+pub(super) struct RunningMean {
     count: f64,
     mean: f64,
     squares: f64,
@@ -32,7 +32,7 @@ struct RunningMean {
 
 impl RunningMean {
     /// Takes note of a value; one far out counts as one at the border.
-    fn add(&mut self, value: f64, prior_sigma: f64) {
+    pub fn add(&mut self, value: f64, prior_sigma: f64) {
         let reach = MAX_SIGMAS * self.sigma(prior_sigma);
         let value = match self.count > 2.0 {
             true => value.clamp(self.mean - reach, self.mean + reach),
@@ -42,6 +42,15 @@ impl RunningMean {
         let step = value - self.mean;
         self.mean += step / self.count;
         self.squares += step * (value - self.mean);
+    }
+
+    pub fn count(&self) -> f64 {
+        self.count
+    }
+
+    /// The mean of all values, 0 without one.
+    pub fn mean(&self) -> f64 {
+        self.mean
     }
 
     /// Standard deviation of a value; a prior counts as one value.

@@ -89,6 +89,12 @@ impl<G: LieGroup<D>, const D: usize> Graph<G, D> {
         self.neighbours.get(&a).is_some_and(|others| others.contains(&b))
     }
 
+    /// Returns the constraint between two keyframes, whichever of the two is its target.
+    pub fn between(&self, a: KeyframeId, b: KeyframeId) -> Option<&RelativePose<G, D>> {
+        let stored = self.edges.get(&(a, b)).or_else(|| self.edges.get(&(b, a)))?;
+        Some(&stored.constraint)
+    }
+
     /// Returns the keyframes that a constraint ties to `id`, in order.
     pub fn neighbours(&self, id: KeyframeId) -> impl Iterator<Item = KeyframeId> + '_ {
         self.neighbours.get(&id).into_iter().flatten().copied()

@@ -1,6 +1,7 @@
 """Publishes frames at a steady rate for a long time and prints what the node makes of it."""
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -45,18 +46,22 @@ class Soak:
             qos_image=args.qos, qos_depth=args.qos, qos_camera_info=args.qos,
             depth_scale=frames.metres_per_unit)
         self.pid = self.node.process.pid
-        self.memory = []
+        self.memory, self.looked_at = [], 0
 
     def run(self):
         self.peer.connect()
         self.warm_up()
-        self.started, self.cpu, self.late = time.monotonic(), cpu_secs(self.pid), 0
+        self.started, self.cpu, self.late, sent_at = time.monotonic(), cpu_secs(self.pid), 0, 0.0
         self.total, info = int(self.args.minutes * 60 * self.args.rate), self.frames.info()
-        print('minute  memory_MB  received  processed  dropped  unpaired  tracked  keyframes')
+        print(f'the machine is at a load of {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores')
+        print('minute  memory_MB  received  processed  dropped  unpaired  tracked  keyframes  most_ms  load')
         for sent in range(self.total):
             due = self.started + sent / self.args.rate
             self.late += time.monotonic() > due + 1 / self.args.rate
+            # What is late is made up for, but a camera does not deliver a burst of images at once.
+            due = max(due, sent_at + 0.5 / self.args.rate)
             time.sleep(max(0.0, due - time.monotonic()))
+            sent_at = time.monotonic()
             self.publish(info, sent)
             if sent % int(20 * self.args.rate) == 0:
                 self.look()
@@ -91,7 +96,13 @@ class Soak:
         minutes, last = (time.monotonic() - self.started) / 60, self.last
         self.memory.append((minutes, resident_mb(self.pid)))
         print(f'{minutes:6.1f}  {self.memory[-1][1]:9.1f}  {last.images_received:8d}  {last.frames_processed:9d}  {last.frames_dropped:7d}  '
-              f'{last.images_unpaired:8d}  {last.frames_tracked:7d}  {last.keyframes:9d}', flush=True)
+              f'{last.images_unpaired:8d}  {last.frames_tracked:7d}  {last.keyframes:9d}  {self.most_ms():7.0f}  '
+              f'{os.getloadavg()[0]:4.1f}', flush=True)
+
+    def most_ms(self):
+        """The longest that a frame has taken since this was asked last."""
+        seen, self.looked_at = self.looked_at, len(self.peer.statuses)
+        return 1000 * max((s.latency_secs for s in self.peer.statuses[seen:]), default=0.0)
 
     def report(self):
         """Prints the figures; returns what is not as it should be."""

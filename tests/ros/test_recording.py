@@ -14,6 +14,9 @@ from peer import image, matrix, nanos_of, of_transform, time_of
 
 FRAMES = 150
 PERIOD_SECS = 1 / 30
+# Images that may be on their way. The middleware keeps fifty for the node: a machine that does other things
+# too may hold the node up for longer than those last, and what is lost then says nothing about the node.
+MOST_UNDERWAY = 25
 
 
 @pytest.fixture(scope='module')
@@ -22,9 +25,12 @@ def played(tmp_path_factory):
 
 
 def publish_on_time(peer, frames):
-    started, info = time.monotonic(), frames.info()
+    """At the rate of the camera, but for pauses where the machine holds the node up for most of a second."""
+    info, due = frames.info(), time.monotonic()
     for index, nanos in enumerate(frames.nanos):
-        time.sleep(max(0.0, started + index * PERIOD_SECS - time.monotonic()))
+        due = max(due + PERIOD_SECS, time.monotonic())
+        time.sleep(max(0.0, due - time.monotonic()))
+        peer.wait('the node to catch up', lambda: peer.last().images_received > index - MOST_UNDERWAY)
         info.header.stamp = time_of(nanos)
         peer.publish(info, image(nanos, 'rgb8', frames.colors[index]), image(nanos, '16UC1', frames.depths[index]))
 

@@ -183,6 +183,32 @@ fn windows_of_any_scale_make_one_map() {
 }
 
 #[test]
+fn a_camera_without_calibration_finds_its_focal_length() {
+    let plain = |frame: Frame| Frame { camera: None, ..frame };
+    let frames: Vec<Frame> = without_depth(recording()).into_iter().map(plain).collect();
+    let (pipeline, updates) = run(&frames, USUAL);
+    assert_placed(&updates);
+    let metrics = judged(&pipeline);
+    let truth = simulator().camera().intrinsics().fx;
+    let focals: Vec<f64> = pipeline.map().keyframes().map(|k| k.camera.intrinsics().fx).collect();
+    println!("ATE {:.4} m of {:.2} m, focal {focals:?} {truth}", metrics.ate_sim3, extent_m());
+    assert!(metrics.ate_sim3 < 0.015 * extent_m(), "{}", metrics.ate_sim3);
+    assert!(focals.iter().all(|f| (f - focals[0]).abs() < 1e-9));
+    // One window alone is off by up to a twentieth.
+    assert!((focals[0] / truth - 1.0).abs() < 0.04, "{}", focals[0]);
+}
+
+#[test]
+fn priors_are_put_to_the_test_and_reported() {
+    let (_, updates) = run(&without_depth(recording()), USUAL);
+    let report = updates.last().unwrap().inference.unwrap();
+    println!("{report:?}");
+    assert!(report.merged > 4 && report.refused == 0);
+    assert!(report.depth.tests + report.poses.tests > 0);
+    assert_eq!(report.depth.is_told, report.depth.mean_gain >= 0.0);
+}
+
+#[test]
 fn windows_that_fail_stay_out_of_the_map() {
     let frames = without_depth(recording());
     // The first one fails, too.

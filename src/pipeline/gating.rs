@@ -1,0 +1,180 @@
+//! The gate of priors: whether what the map tells the model does any good.
+//!
+//! With right priors a model is surer; with wrong ones, and sometimes with right ones, it is worse
+//! than with none. Every so many windows the model is asked twice, with and without, and both
+//! answers are held against what the images and the map show; the mean of the differences decides.
+
+use super::Pipeline;
+use super::inferring::{Candidate, Told};
+use super::merging::{Comparison, Window};
+use super::refine_job::{fixed_scale_cost, look_settings};
+use super::scaling::RunningMean;
+use crate::config::PriorUse;
+use crate::dense_residual::Comparison as Residuals;
+use crate::error::Result;
+use crate::keyframe::KeyframeId;
+use crate::observer::{InferenceReport, PriorReport};
+use crate::pointmap::Pointmap;
+use crate::reference::select_points;
+
+/// Each so many windows a prior is put to the test.
+const TEST_EACH: usize = 4;
+/// Points of a view that are looked up in others.
+const POINTS: usize = 800;
+/// Spread of the difference between two answers before any is known.
+const PRIOR_SIGMA: f64 = 0.1;
+/// A difference of depth by this share costs as much as an intensity off by its spread.
+const DEPTH_FRAC: f64 = 0.05;
+
+/// What is known of the use of a prior.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Gate {
+    /// How much less an answer costs with the prior than without.
+    gain: RunningMean,
+}
+
+impl Gate {
+    fn is_open(&self, usage: PriorUse) -> bool {
+        match usage {
+            PriorUse::Always => true,
+            PriorUse::Never => false,
+            PriorUse::Auto => self.gain.mean() >= 0.0,
+        }
+    }
+
+    fn report(&self, usage: PriorUse) -> PriorReport {
+        PriorReport {
+            is_told: self.is_open(usage),
+            tests: self.gain.count() as usize,
+            mean_gain: self.gain.mean(),
+        }
+    }
+}
+
+/// The gates of both priors that the map gives.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Gates {
+    depth: Gate,
+    poses: Gate,
+}
+
+impl Pipeline {
+    /// Returns what becomes of windows, where the model looks at several views.
+    pub fn inference(&self) -> Option<InferenceReport> {
+        let priors = &self.config.model.priors;
+        let (merged, refused) = self.inferring.windows();
+        (self.model.max_views() > 1).then(|| InferenceReport {
+            merged,
+            refused,
+            depth: self.inferring.gates.depth.report(priors.depth),
+            poses: self.inferring.gates.poses.report(priors.poses),
+        })
+    }
+
+    /// What the model is told beside images.
+    pub(super) fn told(&self) -> Told {
+        let (priors, gates) = (&self.config.model.priors, &self.inferring.gates);
+        Told { depth: gates.depth.is_open(priors.depth), poses: gates.poses.is_open(priors.poses) }
+    }
+
+    /// What the model says of a window; when a prior is due for a test, with and without it, and
+    /// what agrees better with the map is taken.
+    pub(super) fn infer_gated(
+        &mut self,
+        candidate: Candidate<'_>,
+        others: &[KeyframeId],
+    ) -> Result<Window> {
+        let told = self.told();
+        let window = self.infer_window(candidate, others, told)?;
+        let Some(other_told) = self.due_test(candidate, others, told) else { return Ok(window) };
+        let other = self.infer_window(candidate, others, other_told)?;
+        let costs = (self.cost(&candidate, &window), self.cost(&candidate, &other));
+        let (Some(cost), Some(other_cost)) = costs else { return Ok(window) };
+        let gates = &mut self.inferring.gates;
+        let (gate, is_told) = match told.depth == other_told.depth {
+            true => (&mut gates.poses, told.poses),
+            false => (&mut gates.depth, told.depth),
+        };
+        let gain = other_cost - cost;
+        gate.gain.add(if is_told { gain } else { -gain }, PRIOR_SIGMA);
+        Ok(if other_cost < cost { other } else { window })
+    }
+
+    /// What else the model is to be told for a test, the priors by turns.
+    fn due_test(
+        &self,
+        candidate: Candidate<'_>,
+        others: &[KeyframeId],
+        told: Told,
+    ) -> Option<Told> {
+        let count = self.inferring.windows().0;
+        // What the sensor measures stands above all answers.
+        if candidate.frame.mean_depth_m.is_some()
+            || others.is_empty()
+            || !count.is_multiple_of(TEST_EACH)
+        {
+            return None;
+        }
+        let priors = &self.config.model.priors;
+        let depth_is_due = (count / TEST_EACH).is_multiple_of(2);
+        match depth_is_due {
+            true if priors.depth == PriorUse::Auto => Some(Told { depth: !told.depth, ..told }),
+            false if priors.poses == PriorUse::Auto => Some(Told { poses: !told.poses, ..told }),
+            _ => None,
+        }
+    }
+
+    /// How badly the newest view's geometry agrees with what older keyframes look like, and with
+    /// where their surfaces are, at the tracked pose.
+    fn cost(&self, candidate: &Candidate<'_>, window: &Window) -> Option<f64> {
+        let scale = self.compare_pixels(window)?;
+        let newest = window.newest.scaled(scale.log_scale.exp());
+        let across = self.compare_across(candidate, &newest, window)?;
+        let newest = newest.scaled(across.log_scale.exp());
+        let by_look = self.look_cost(candidate, &newest, window)?;
+        Some(by_look + depth_cost(&across))
+    }
+
+    fn look_cost(
+        &self,
+        candidate: &Candidate<'_>,
+        newest: &Pointmap,
+        window: &Window,
+    ) -> Option<f64> {
+        let level = candidate.frame.pyramid.levels().first()?;
+        let points = select_points(level, newest, POINTS);
+        let settings = look_settings(&self.config.sensor, &self.config.alignment);
+        let cost = |id: KeyframeId| -> Option<f64> {
+            let keyframe = self.map.get(id)?;
+            let target = keyframe.pyramid.levels().first()?;
+            let residuals = Residuals { points: &points, target, settings };
+            let there = keyframe.world_from_camera.inv_mul(&candidate.world_from_camera);
+            Some(fixed_scale_cost(&residuals, there)).filter(|cost| cost.is_finite())
+        };
+        let costs: Vec<f64> = window.others.iter().filter_map(|other| cost(other.id)).collect();
+        (!costs.is_empty()).then(|| costs.iter().sum::<f64>() / costs.len() as f64)
+    }
+}
+
+/// What depths that differ from the map's cost, as residuals would.
+fn depth_cost(across: &Comparison) -> f64 {
+    0.5 * (across.sigma_log / DEPTH_FRAC).powi(2).ln_1p()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_closes_when_a_prior_does_harm_and_opens_again() {
+        let mut gate = Gate::default();
+        assert!(gate.is_open(PriorUse::Auto));
+        gate.gain.add(-0.2, PRIOR_SIGMA);
+        assert!(!gate.is_open(PriorUse::Auto));
+        assert!(gate.is_open(PriorUse::Always));
+        gate.gain.add(0.5, PRIOR_SIGMA);
+        assert!(gate.is_open(PriorUse::Auto));
+        assert!(!gate.is_open(PriorUse::Never));
+        assert_eq!(gate.report(PriorUse::Auto).tests, 2);
+    }
+}
