@@ -10,8 +10,16 @@ use crate::support::{Recorded, assert_is_picture, assert_tells, text};
 const FRAMES: usize = 30;
 
 /// Files that a run leaves, and nothing else.
-const RESULTS: [&str; 6] =
-    ["config.yaml", "map.ply", "map.png", "metrics.json", "trajectory.png", "trajectory.txt"];
+const RESULTS: [&str; 8] = [
+    "config.yaml",
+    "map.ply",
+    "map.png",
+    "metrics.json",
+    "reference.txt",
+    "timing.csv",
+    "trajectory.png",
+    "trajectory.txt",
+];
 
 fn stamp(index: usize) -> Stamp {
     Stamp::from_secs(index as f64 / 30.0).plus_secs(100.0)
