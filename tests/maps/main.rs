@@ -2,5 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
+mod joining;
+mod killing;
+mod localizing;
 mod round_trip;
 mod support;
