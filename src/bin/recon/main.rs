@@ -51,6 +51,8 @@ enum Command {
     Info(info::Args),
     /// Look into saved maps, and change them
     Map(map::Args),
+    /// Hand a saved map on to other programs: clouds, meshes, COLMAP, trajectories, plans
+    Export(export::Args),
     /// Show the results of runs as one HTML page
     Report(page::Args),
     /// Fetch, check, make and shrink the weights of feed-forward models
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Sfm(args) => sfm::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Map(args) => map::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Report(args) => page::run(&args),
         Command::Weights(args) => weights::run(&args),
         Command::Config => print_config(),

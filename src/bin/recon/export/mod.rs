@@ -2,6 +2,7 @@
 
 mod formats;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use nalgebra::{Rotation3, UnitQuaternion, Vector3};
@@ -10,11 +11,13 @@ use recon_node::constraint::Constraint;
 use recon_node::error::{Error, Result};
 use recon_node::geometry::Se3;
 use recon_node::map::{GlobalMap, MapConfig, OccupancyConfig};
-use recon_node::pipeline::Pipeline;
+use recon_node::pipeline::{MapSnapshot, Pipeline};
 use recon_node::trajectory::{StampedPose, Trajectory};
 use recon_node::viz;
 
 pub use formats::Format;
+
+use crate::maps;
 
 /// About the upward direction, normals within these angles are averaged, one after the other; cameras
 /// are rarely pitched by more than the first when a map begins.
@@ -93,6 +96,34 @@ impl Options {
     }
 }
 
+/// What `recon export` is asked.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A map, written by --save-map or --autosave
+    map: PathBuf,
+    /// Read what can be trusted of a damaged map
+    #[arg(long)]
+    recover: bool,
+    /// What to write; several with commas between
+    #[arg(long, value_enum, value_delimiter = ',', required = true, value_name = "FORMATS")]
+    format: Vec<Format>,
+    /// Folder for the files
+    #[arg(long, value_name = "DIR", default_value = "export")]
+    out: PathBuf,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    args.options.check()?;
+    let scene = Scene::saved(&maps::load(&args.map, args.recover)?);
+    for path in export(&scene, &args.format, &args.options, &args.out)? {
+        writeln!(std::io::stdout(), "exported {}", path.display())?;
+    }
+    Ok(())
+}
+
 /// A map with all that belongs to it.
 #[derive(Clone)]
 pub struct Scene {
@@ -110,6 +141,17 @@ impl Scene {
             constraints: pipeline.constraints().copied().collect(),
             trajectory: pipeline.trajectory(),
             config: pipeline.config().clone(),
+        }
+    }
+
+    /// Returns what a saved map holds; the frames of all its sessions are one trajectory.
+    fn saved(saved: &MapSnapshot) -> Self {
+        let poses = saved.trajectories().iter().flat_map(|t| t.poses().to_vec()).collect();
+        Self {
+            map: saved.map(1),
+            constraints: saved.constraints().copied().collect(),
+            trajectory: Trajectory::new(poses),
+            config: saved.graph.config.clone(),
         }
     }
 
