@@ -57,7 +57,7 @@ impl Mapped {
         let mut pipeline = pipeline(localization_only);
         pipeline.restore(store::load(&path).unwrap()).unwrap();
         let aligned = evaluation.reference_from_estimate_rigid;
-        let truth_from_map = Se3::from_parts(aligned.translation, aligned.rotation);
+        let truth_from_map = Se3::from_parts(aligned.translation.into(), aligned.rotation);
         Self { pipeline, truth_from_map }
     }
 

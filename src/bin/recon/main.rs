@@ -38,7 +38,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Map a built-in synthetic recording, whose truth is known
-    Demo(demo::Args),
+    Demo(Box<demo::Args>),
     /// Map a recording: a TUM RGB-D folder, an image folder or a rosbag2
     Replay(Box<replay::Args>),
     /// Judge a trajectory, and a map, against a reference
