@@ -2,6 +2,7 @@
 //! Recordings are looked for as in `recordings`.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+#![expect(clippy::print_stderr, reason = "figures beside the verdict")]
 
 mod shared;
 
