@@ -61,7 +61,9 @@ fn a_refinement_under_way_takes_the_frames_that_came_meanwhile_along() {
     let (run, [before_m, after_m]) = refined_under_way(false);
     assert_eq!(run.tracked(), FRAMES.iter().sum::<usize>(), "frames were lost");
     assert!(after_m <= 1.05 * before_m, "{after_m} m, and {before_m} m before");
-    assert!(run.ate_m() <= 1.1 * before_m, "{} m, and {before_m} m before", run.ate_m());
+    // Over more frames than before; a camera that is off by a millimetre may be off by half of one more.
+    let in_the_end_m = run.ate_m();
+    assert!(in_the_end_m <= before_m + 0.0005, "{in_the_end_m} m, and {before_m} m before");
     // What odometry is made of goes on as the camera does, also over the moment of the correction.
     for (index, update) in run.updates.iter().enumerate().skip(1) {
         let truth = |i: usize| run.truth[i].world_from_camera;
