@@ -14,7 +14,7 @@ use super::postprocess::apply_mask;
 use super::preprocess::{Fitting, Size, TargetSize};
 use super::priors::PosePrior;
 use super::resample::pointmap;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::geometry::Camera;
 use crate::inference::{Prediction, ReconstructionModel, View, ViewGeometry};
@@ -208,11 +208,20 @@ fn has_baseline(views: &[View<'_>]) -> bool {
     views.iter().filter_map(position).any(|other| (other - first).norm() > MIN_BASELINE_M)
 }
 
-/// The camera of the frame, by the rays that the network sees.
+/// The camera of the frame, by the rays that the network sees: in an image that shows it nothing
+/// they may be those of no camera.
+///
+/// # Errors
+/// [`Error::MissingInput`] then, so that the frame alone is refused.
 fn estimated_camera(view: &Prepared<'_>, output: &ViewOutput) -> Result<Camera> {
     let intrinsics = view.fitting.original_intrinsics(&output.intrinsics);
     let (width, height) = image_size(view.frame);
-    Ok(Camera::pinhole(intrinsics, width as u32, height as u32)?)
+    let camera = Camera::pinhole(intrinsics, width as u32, height as u32);
+    camera.map_err(|_no_camera| Error::MissingInput {
+        model: NAME,
+        missing: "an image whose camera it can tell",
+        remedy: "give the camera's calibration, and check the weights where this is so for all images",
+    })
 }
 
 /// The camera of the image that the network sees. Distortion is in coordinates of the ray, so that
