@@ -85,7 +85,11 @@ impl Pipeline {
         let (Some(world_from_camera), true) = (self.last_pose(), is_due) else { return Ok(()) };
         let candidate = Candidate { frame, world_from_camera };
         let first: Vec<KeyframeId> = self.map.keyframes().map(|k| k.id).collect();
-        let window = self.infer_window(candidate, &first, self.told())?;
+        let window = match self.infer_window(candidate, &first, self.told()) {
+            // What the model can make nothing of confirms nothing.
+            Err(Error::MissingInput { .. }) => return Ok(()),
+            window => window?,
+        };
         if self.merge(candidate, window).is_some()
             && let Some(&first) = first.first()
         {
