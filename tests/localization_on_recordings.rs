@@ -4,33 +4,22 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 #![expect(clippy::print_stderr, reason = "figures beside the verdict")]
 
+#[path = "shared/frames.rs"]
+mod all;
 mod shared;
 
-use std::path::Path;
-
 use recon_node::config::Config;
-use recon_node::dataset::{OpenOptions, open, read_trajectory};
+use recon_node::dataset::read_trajectory;
 use recon_node::evaluation::{DEFAULT_MAX_DIFFERENCE_SECS, evaluate_trajectory};
 use recon_node::frame::Frame;
 use recon_node::geometry::Se3;
 use recon_node::model;
 use recon_node::pipeline::Pipeline;
-use recon_node::source::SourceItem;
 use recon_node::store::{self, ImageQuality};
 use recon_node::trajectory::Trajectory;
 
+use all::frames;
 use shared::recording;
-
-fn frames(folder: &Path) -> Vec<Frame> {
-    let mut source = open(folder, &OpenOptions::default()).unwrap();
-    let mut frames = Vec::new();
-    while let Some(item) = source.next_item().unwrap() {
-        if let SourceItem::Frame(frame) = item {
-            frames.push(*frame);
-        }
-    }
-    frames
-}
 
 fn pipeline(localization_only: bool) -> Pipeline {
     let setting = format!("map.localization_only={localization_only}");
