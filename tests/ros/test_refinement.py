@@ -55,6 +55,8 @@ def test_frames_go_on_while_the_map_is_refined_and_odometry_never_jumps(start):
     corrections_before = len(peer.transforms('map', 'odom'))
 
     answer, count, was_refining = refine(peer), FRAMES, False
+    # Of two clients the later request may come first.
+    peer.wait('its beginning', lambda: 'are being refined' in node.log())
     second = peer.call(Trigger, f'{NODE}/refine', Trigger.Request())
     assert not second.success and 'under way' in second.message, second.message
     while not answer.done():
