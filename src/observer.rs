@@ -103,6 +103,8 @@ pub struct MapScale {
 impl MapScale {
     /// The unit is the metre.
     pub const METRIC: Self = Self { metres_per_unit: 1.0, sigma_log: 0.0 };
+    /// Nothing says how long the unit is.
+    pub const UNKNOWN: Self = Self { metres_per_unit: 1.0, sigma_log: f64::INFINITY };
 }
 
 /// Is told of every frame. Implemented by the edges.

@@ -21,7 +21,7 @@ use crate::geometry::Se3;
 use crate::inference::Models;
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::messages::decoding;
-use crate::observer::{MapUpdate, TrackingState};
+use crate::observer::{MapScale, MapUpdate, TrackingState};
 use crate::pipeline::{MapSnapshot as WholeMap, Pipeline, PreparedFrame, Refined, prepare};
 use crate::stamp::Stamp;
 use crate::trajectory::{StampedPose, Trajectory};
@@ -70,6 +70,8 @@ pub struct Report {
     pub overlap_frac: f64,
     /// Share of those that look as they should.
     pub inlier_frac: f64,
+    /// How long the map's unit is; `None` before the first frame.
+    pub scale: Option<MapScale>,
 }
 
 impl Report {
@@ -343,6 +345,7 @@ impl Session {
         report.keyframes = update.keyframes as u32;
         report.stamp = Some(update.stamp);
         (report.overlap_frac, report.inlier_frac) = (update.overlap_frac, update.inlier_frac);
+        report.scale = Some(update.scale);
         report.last = Some(update.state.clone());
     }
 

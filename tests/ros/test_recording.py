@@ -52,6 +52,7 @@ def test_at_the_rate_of_the_camera_the_node_is_as_good_as_the_replay(start, tmp_
     peer.wait('all poses', lambda: len(peer.poses) == FRAMES)
     status = peer.last()
     assert status.state == Status.TRACKING and status.frames_tracked == FRAMES
+    assert (status.scale, status.scale_sigma_log) == (1.0, 0.0), 'depth is measured in metres'
     assert (status.frames_dropped, status.images_unpaired, status.images_refused) == (0, 0, 0)
 
     online, offline = tmp_path / 'online.txt', replayed(played, tmp_path / 'replay')

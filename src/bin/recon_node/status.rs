@@ -1,15 +1,12 @@
 //! `~/status`: what the mapping is doing, and why it is not.
 
 use r2r::recon_node::msg::Status;
-use recon_node::observer::TrackingState;
+use recon_node::observer::{MapScale, TrackingState};
 use recon_node::ros::session::Report;
 use recon_node::stamp::Stamp;
 
 use crate::convert;
 use crate::shared::Inner;
-
-/// The map is in metres: the pose graph is of rigid motions, and knows no other scale.
-const METRES_PER_UNIT: f64 = 1.0;
 
 /// The seconds that the steps of a frame took.
 #[derive(Default, Clone, Copy)]
@@ -33,6 +30,7 @@ pub fn status(inner: &Inner, report: &Report, steps: &Steps, map_frame: &str) ->
     let (state, reason) = state_of(inner);
     let stamp = report.stamp.unwrap_or(Stamp::from_nanos(0));
     let counts = inner.inputs.counts();
+    let scale = report.scale.unwrap_or(MapScale::UNKNOWN);
     Status {
         header: convert::header(stamp, map_frame),
         state,
@@ -45,7 +43,8 @@ pub fn status(inner: &Inner, report: &Report, steps: &Steps, map_frame: &str) ->
         frames_dropped: counts.dropped,
         images_unpaired: counts.unpaired,
         images_refused: counts.refused,
-        scale: METRES_PER_UNIT,
+        scale: scale.metres_per_unit,
+        scale_sigma_log: scale.sigma_log,
         overlap_frac: report.overlap_frac,
         inlier_frac: report.inlier_frac,
         stamp_delay_secs: inner.inputs.stamp_delay.quantile_secs(0.5),
@@ -65,7 +64,8 @@ pub fn unconfigured(reason: &str, map_frame: &str) -> Status {
         header: convert::header(Stamp::from_nanos(0), map_frame),
         state: Status::UNCONFIGURED as u8,
         reason: reason.to_owned(),
-        scale: METRES_PER_UNIT,
+        scale: MapScale::UNKNOWN.metres_per_unit,
+        scale_sigma_log: MapScale::UNKNOWN.sigma_log,
         ..Status::default()
     }
 }
