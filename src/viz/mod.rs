@@ -12,7 +12,7 @@ use std::path::Path;
 
 pub use canvas::save_png;
 pub use cloud::cloud_figure;
-pub use trajectory::trajectory_figure;
+pub use trajectory::{pieces, trajectory_figure};
 pub use upright::upright_direction;
 
 use crate::cloud::PointCloud;

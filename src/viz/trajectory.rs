@@ -147,8 +147,9 @@ fn path_m(trajectory: &Trajectory) -> f64 {
     positions.windows(2).map(|w| (w[1].1 - w[0].1).norm()).sum()
 }
 
-/// The rows cut wherever time leaps.
-fn pieces(rows: &[(Stamp, (f64, f64))]) -> Pieces {
+/// Returns the points of the rows in order, as pieces that end wherever time leaps: by several times
+/// the usual step.
+pub fn pieces(rows: &[(Stamp, (f64, f64))]) -> Vec<Vec<(f64, f64)>> {
     let mut steps: Vec<f64> = rows.windows(2).map(|w| w[1].0.secs_since(w[0].0)).collect();
     steps.sort_unstable_by(f64::total_cmp);
     let usual = steps.get(steps.len() / 2).copied().unwrap_or(f64::INFINITY);

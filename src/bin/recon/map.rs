@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use comfy_table::{Table, presets};
 use recon_node::config::{Config, ModelConfig};
 use recon_node::error::{Error, Result};
-use recon_node::export::{write_pcd, write_ply, write_trajectory};
 use recon_node::model;
 use recon_node::pipeline::{MapSnapshot, Pipeline};
 use recon_node::store::{self, ImageQuality};
 
+use crate::export;
 use crate::maps::load;
 
 /// What `recon map` is asked.
@@ -24,13 +24,8 @@ pub struct Args {
 enum Command {
     /// Say what is in a map
     Info(MapFile),
-    /// Write a map's cloud (.ply, .pcd) or its trajectory (.txt)
-    Export {
-        #[command(flatten)]
-        map: MapFile,
-        /// What to write; its ending says how
-        output: PathBuf,
-    },
+    /// Hand a map on to other programs, as `recon export` does
+    Export(Box<export::Args>),
     /// Join two maps of one place, by what both show
     Merge {
         /// The map whose world and settings are kept
@@ -82,7 +77,7 @@ impl MapFile {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Command::Info(file) => Ok(writeln!(std::io::stdout(), "{}", info(file)?)?),
-        Command::Export { map, output } => Ok(export(&map.load()?, output)?),
+        Command::Export(args) => export::run(args),
         Command::Merge { first, second, output } => merge(first, second, output),
         Command::Prune { map, output, max_overlap, max_keyframes } => {
             let mut map = map.load()?;
@@ -152,26 +147,4 @@ fn info(file: &MapFile) -> Result<Table> {
     let origin = if graph.map_from_world.is_some() { "z up" } else { "the first camera" };
     row("origin", origin.to_owned());
     Ok(table)
-}
-
-/// Writes what the ending of the file's name says.
-fn export(map: &MapSnapshot, output: &Path) -> Result<()> {
-    let ending = output.extension().map(|e| e.to_string_lossy().to_lowercase());
-    let cloud = || {
-        let config = &map.graph.config;
-        map.map(1).cloud(&config.map)
-    };
-    match ending.as_deref() {
-        Some("ply") => write_ply(output, &cloud()),
-        Some("pcd") => write_pcd(output, &cloud()),
-        Some("txt") => {
-            let poses = map.trajectories().iter().flat_map(|t| t.poses().to_vec()).collect();
-            write_trajectory(output, &recon_node::trajectory::Trajectory::new(poses))
-        }
-        _ => {
-            let problem =
-                format!("{}: give a name that ends in .ply, .pcd or .txt", output.display());
-            Err(Error::Usage(problem))
-        }
-    }
 }

@@ -7,14 +7,12 @@ use recon_node::evaluation::{
 use recon_node::geometry::Sim3;
 use recon_node::stamp::Stamp;
 use recon_node::trajectory::Trajectory;
-use recon_node::viz::upright_direction;
+use recon_node::viz::{pieces, upright_direction};
 use serde_json::Value;
 
 use super::chart::{Chart, Line};
 use super::run::Run;
 
-/// A pause this many times the usual step is a gap in a line.
-const GAP_STEPS: f64 = 5.0;
 const SPACE_HEIGHT: f64 = 360.0;
 const TIME_HEIGHT: f64 = 200.0;
 
@@ -94,16 +92,6 @@ fn track(
         })
         .collect();
     pieces(&rows)
-}
-
-/// The rows cut wherever time leaps.
-fn pieces(rows: &[(Stamp, (f64, f64))]) -> Vec<Vec<(f64, f64)>> {
-    let mut steps: Vec<f64> = rows.windows(2).map(|w| w[1].0.secs_since(w[0].0)).collect();
-    steps.sort_unstable_by(f64::total_cmp);
-    let usual = steps.get(steps.len() / 2).copied().unwrap_or(f64::INFINITY);
-    rows.chunk_by(|a, b| b.0.secs_since(a.0) <= GAP_STEPS * usual)
-        .map(|piece| piece.iter().map(|(_, point)| *point).collect())
-        .collect()
 }
 
 /// Returns the rows of the table: name, and the value of each run.
