@@ -1,5 +1,7 @@
 //! Running a pipeline over a source: the only file with threads and a clock.
 
+mod answers;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -11,6 +13,8 @@ use crate::observer::{MapUpdate, Observer};
 use crate::pipeline::{Pipeline, PreparedFrame, prepare};
 use crate::source::{FrameSource, Skip, SourceItem};
 use crate::stamp::Stamp;
+
+pub use answers::{Answers, Pace};
 
 /// Frames that are read ahead of the one being tracked.
 const READ_AHEAD: usize = 4;
@@ -60,16 +64,26 @@ impl<T: Send + 'static> Background<T> {
     /// Starts work; of what it would do on many cores it does all on one, so that whatever goes on
     /// meanwhile keeps the others.
     pub fn start(work: impl FnOnce() -> T + Send + 'static) -> Self {
+        Self::start_on(1, work)
+    }
+
+    /// Starts work on as many cores.
+    pub fn start_on(cores: usize, work: impl FnOnce() -> T + Send + 'static) -> Self {
         let (sender, outcome) = bounded(1);
         std::thread::spawn(move || {
-            let found = match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
-                Ok(alone) => alone.install(work),
+            let found = match rayon::ThreadPoolBuilder::new().num_threads(cores.max(1)).build() {
+                Ok(apart) => apart.install(work),
                 Err(_) => work(),
             };
             // Nobody may wait for it any more.
             let _ = sender.send(found);
         });
         Self { outcome }
+    }
+
+    /// Waits until the work is done; returns what [`Background::progress`] would return then.
+    pub fn wait(&self) -> Progress<T> {
+        self.outcome.recv().map_or(Progress::Failed, Progress::Done)
     }
 
     /// Returns how far it has come.
@@ -159,8 +173,11 @@ fn consume(
     after_frame: AfterFrame<'_>,
 ) -> Result<RunReport> {
     let mut report = RunReport::default();
+    let late_frames = pipeline.config().model.late_frames;
+    let mut answers = Answers::new(Pace::AfterFrames(late_frames), pipeline);
     for read in receiver {
         let started = Instant::now();
+        answers.before_frame(pipeline)?;
         let update = match read {
             Read::Frame(frame) => pipeline.process_prepared(&frame)?,
             Read::Unready(id, stamp, reason) => pipeline.refuse(id, stamp, reason),
@@ -170,6 +187,7 @@ fn consume(
                 continue;
             }
         };
+        answers.after_frame(pipeline);
         report.add(&update, started.elapsed().as_secs_f64());
         for observer in observers.iter_mut() {
             observer.observe(&update, pipeline.map())?;
@@ -180,6 +198,7 @@ fn consume(
             break;
         }
     }
+    answers.finish(pipeline)?;
     Ok(report)
 }
 

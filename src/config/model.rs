@@ -23,6 +23,10 @@ pub struct ModelConfig {
     /// Most views that a feed-forward model is given at once.
     #[schemars(range(min = 1, max = 256))]
     pub max_views: usize,
+    /// Frames of a replay that are tracked on before the answer of a feed-forward model is taken up,
+    /// as they are live, where it is taken up when it is there; 0 waits for each answer.
+    #[schemars(range(min = 0, max = 1000))]
+    pub late_frames: usize,
     /// What a feed-forward model is told of its views beside the images.
     pub priors: PriorsConfig,
     /// Whether relative rotations are given to the model with w >= 0. The sign of a quaternion
@@ -39,6 +43,7 @@ impl Default for ModelConfig {
             dtype: DtypeChoice::Auto,
             resolution_px: 518,
             max_views: 8,
+            late_frames: 0,
             priors: PriorsConfig::default(),
             standardize_rotations: true,
         }

@@ -23,6 +23,7 @@ use crate::keyframe::{Keyframe, KeyframeId};
 use crate::messages::decoding;
 use crate::observer::{MapScale, MapUpdate, TrackingState};
 use crate::pipeline::{MapSnapshot as WholeMap, Pipeline, PreparedFrame, Refined, prepare};
+use crate::runtime::{Answers, Pace};
 use crate::stamp::Stamp;
 use crate::trajectory::{StampedPose, Trajectory};
 
@@ -30,6 +31,7 @@ use crate::trajectory::{StampedPose, Trajectory};
 pub struct Session {
     settings: Settings,
     pipeline: Pipeline,
+    answers: Answers,
     tree: FrameTree,
     samples: MapSamples,
     next_id: u64,
@@ -94,8 +96,10 @@ impl Session {
     /// Returns a session without a map.
     pub fn new(settings: Settings, models: impl Into<Models>) -> Self {
         let tree = FrameTree::new(settings.node.odometry == OdometryInput::None);
+        let mut pipeline = Pipeline::new(settings.pipeline.clone(), models);
         Self {
-            pipeline: Pipeline::new(settings.pipeline.clone(), models),
+            answers: Answers::new(Pace::WhenThere, &mut pipeline),
+            pipeline,
             settings,
             tree,
             samples: MapSamples::default(),
@@ -204,12 +208,14 @@ impl Session {
         parts: &FrameParts,
         prepared: Result<PreparedFrame>,
     ) -> Result<FrameOutput> {
+        self.answers.before_frame(&mut self.pipeline)?;
         let update = match prepared {
             Ok(frame) => self.pipeline.process_prepared(&frame)?,
             Err(reason) => {
                 self.pipeline.refuse(self.next_id, parts.color.stamp, reason.to_string())
             }
         };
+        self.answers.after_frame(&mut self.pipeline);
         self.next_id += 1;
         self.note(&update);
         let placement = update.world_from_camera.map(|pose| self.place(parts, &update, pose));
