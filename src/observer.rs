@@ -66,12 +66,14 @@ pub struct MapUpdate {
 }
 
 /// What has become of the model's windows so far.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct InferenceReport {
     /// Windows that were merged into the map.
     pub merged: usize,
     /// Windows that contradicted the map and were left out.
     pub refused: usize,
+    /// Views that a window is given at most.
+    pub most_views: usize,
     /// Whether the map's depth is told to the model.
     pub depth: PriorReport,
     /// Whether the map's poses are told to the model.
@@ -79,7 +81,7 @@ pub struct InferenceReport {
 }
 
 /// What is known of the use of a prior.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct PriorReport {
     /// Whether the model is told.
     pub is_told: bool,
@@ -88,16 +90,28 @@ pub struct PriorReport {
     /// By how much less the answers cost that the model gave when told; negative where it was
     /// better not told.
     pub mean_gain: f64,
+    /// Standard error of that mean; infinite without a test.
+    pub gain_error: f64,
 }
 
 /// How long the map's unit is.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct MapScale {
     /// Metres in a unit of the map, by all that is known.
     pub metres_per_unit: f64,
     /// Standard deviation of its natural logarithm; 0 where a sensor of depth says it, infinite
     /// where nothing does.
     pub sigma_log: f64,
+}
+
+/// Short, for people.
+impl std::fmt::Display for MapScale {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.sigma_log.is_finite() {
+            true => write!(f, "{:.3} ± {:.1} %", self.metres_per_unit, 100.0 * self.sigma_log),
+            false => write!(f, "not known"),
+        }
+    }
 }
 
 impl MapScale {

@@ -9,7 +9,7 @@ use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 
 use crate::config::Config;
 use crate::error::Result;
-use crate::observer::{MapUpdate, Observer};
+use crate::observer::{InferenceReport, MapScale, MapUpdate, Observer};
 use crate::pipeline::{Pipeline, PreparedFrame, prepare};
 use crate::source::{FrameSource, Skip, SourceItem};
 use crate::stamp::Stamp;
@@ -40,6 +40,10 @@ pub struct RunReport {
     pub wall_secs: f64,
     /// Why the map was not begun, while it was not.
     pub not_begun: Option<String>,
+    /// How long the map's unit is, by the last frame.
+    pub scale: Option<MapScale>,
+    /// What has become of the model's windows, by the last frame.
+    pub inference: Option<InferenceReport>,
     /// Whether the run was stopped before the end of the source.
     pub interrupted: bool,
 }
@@ -58,6 +62,13 @@ pub enum Progress<T> {
     Done(T),
     /// It has panicked, or has been said to be done before.
     Failed,
+}
+
+impl<T> Progress<T> {
+    /// Returns whether there is nothing to be taken yet.
+    pub fn is_running(&self) -> bool {
+        matches!(self, Self::Running)
+    }
 }
 
 impl<T: Send + 'static> Background<T> {
@@ -212,6 +223,7 @@ impl RunReport {
             self.first_pose_secs = self.stamps.first().map(|&s| update.stamp.secs_since(s));
         }
         self.latencies_secs.push(latency_secs);
+        (self.scale, self.inference) = (Some(update.scale), update.inference);
         self.not_begun = match &update.state {
             crate::observer::TrackingState::Initializing(reason) => Some(reason.clone()),
             _ => None,

@@ -67,6 +67,11 @@ impl Question {
         }
     }
 
+    /// How many views there are.
+    pub fn views(&self) -> usize {
+        self.given.len()
+    }
+
     /// Where the newest view stands among the others.
     fn place(&self) -> usize {
         self.others.len().min(1)

@@ -36,19 +36,24 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    fn is_open(&self, usage: PriorUse) -> bool {
+    /// Whether a prior is told: until the evidence is against it.
+    fn is_open(&self, usage: PriorUse, closing_sigmas: f64) -> bool {
         match usage {
             PriorUse::Always => true,
             PriorUse::Never => false,
-            PriorUse::Auto => self.gain.mean() >= 0.0,
+            PriorUse::Auto => {
+                self.gain.count() < 1.0
+                    || self.gain.mean() >= -closing_sigmas * self.gain.standard_error(PRIOR_SIGMA)
+            }
         }
     }
 
-    fn report(&self, usage: PriorUse) -> PriorReport {
+    fn report(&self, usage: PriorUse, closing_sigmas: f64) -> PriorReport {
         PriorReport {
-            is_told: self.is_open(usage),
+            is_told: self.is_open(usage, closing_sigmas),
             tests: self.gain.count() as usize,
             mean_gain: self.gain.mean(),
+            gain_error: self.gain.standard_error(PRIOR_SIGMA),
         }
     }
 }
@@ -68,15 +73,18 @@ impl Pipeline {
         (self.model.max_views() > 1).then(|| InferenceReport {
             merged,
             refused,
-            depth: self.inferring.gates.depth.report(priors.depth),
-            poses: self.inferring.gates.poses.report(priors.poses),
+            most_views: self.most_views(),
+            depth: self.inferring.gates.depth.report(priors.depth, priors.closing_sigmas),
+            poses: self.inferring.gates.poses.report(priors.poses, priors.closing_sigmas),
         })
     }
 
     /// What the model is told beside images.
     pub(super) fn told(&self) -> Told {
         let (priors, gates) = (&self.config.model.priors, &self.inferring.gates);
-        Told { depth: gates.depth.is_open(priors.depth), poses: gates.poses.is_open(priors.poses) }
+        let sigmas = priors.closing_sigmas;
+        let depth = gates.depth.is_open(priors.depth, sigmas);
+        Told { depth, poses: gates.poses.is_open(priors.poses, sigmas) }
     }
 
     /// What is asked of a window: when a prior is due for a test, twice, with and without it.
@@ -204,13 +212,24 @@ mod tests {
     #[test]
     fn a_gate_closes_when_a_prior_does_harm_and_opens_again() {
         let mut gate = Gate::default();
-        assert!(gate.is_open(PriorUse::Auto));
+        assert!(gate.is_open(PriorUse::Auto, 1.0));
         gate.gain.add(-0.2, PRIOR_SIGMA);
-        assert!(!gate.is_open(PriorUse::Auto));
-        assert!(gate.is_open(PriorUse::Always));
+        assert!(!gate.is_open(PriorUse::Auto, 1.0));
+        assert!(gate.is_open(PriorUse::Always, 1.0));
         gate.gain.add(0.5, PRIOR_SIGMA);
-        assert!(gate.is_open(PriorUse::Auto));
-        assert!(!gate.is_open(PriorUse::Never));
-        assert_eq!(gate.report(PriorUse::Auto).tests, 2);
+        assert!(gate.is_open(PriorUse::Auto, 1.0));
+        assert!(!gate.is_open(PriorUse::Never, 1.0));
+        assert_eq!(gate.report(PriorUse::Auto, 1.0).tests, 2);
+    }
+
+    #[test]
+    fn a_single_answer_that_is_a_little_worse_closes_no_gate() {
+        let mut gate = Gate::default();
+        gate.gain.add(-0.05, PRIOR_SIGMA);
+        assert!(gate.is_open(PriorUse::Auto, 1.0) && !gate.is_open(PriorUse::Auto, 0.0));
+        for _ in 0..20 {
+            gate.gain.add(-0.05, PRIOR_SIGMA);
+        }
+        assert!(!gate.is_open(PriorUse::Auto, 1.0), "by now it is sure");
     }
 }

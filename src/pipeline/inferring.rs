@@ -113,7 +113,7 @@ impl Pipeline {
         for (id, overlap) in self.overlaps(candidate.frame, &candidate.world_from_camera) {
             graph.connect(newest, id, overlap);
         }
-        let max_keyframes = self.config.window.max_keyframes.min(self.model.max_views());
+        let max_keyframes = self.most_views();
         let config = WindowConfig { max_keyframes, ..self.config.window.clone() };
         let ahead = |pose: &Se3| pose * Point3::new(0.0, 0.0, 2.0);
         let looks_at = |id| match self.map.get(id) {

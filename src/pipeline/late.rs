@@ -89,6 +89,8 @@ pub(super) struct Late {
     is_urgent: bool,
     /// What has come of answers since the last frame.
     arrived: KeyframeChange,
+    /// Most views that a window is given, where there is less time for it than the model could use.
+    most_views: Option<usize>,
 }
 
 impl Late {
@@ -107,7 +109,7 @@ impl Late {
 
     /// Leaves whatever may come as it is: the map that was asked about is no more.
     pub fn forget(&mut self) {
-        *self = Self { is_on: self.is_on, ..Self::default() };
+        *self = Self { is_on: self.is_on, most_views: self.most_views, ..Self::default() };
     }
 }
 
@@ -126,6 +128,16 @@ pub struct WindowOutcome {
 }
 
 impl WindowJob {
+    /// Returns how many views the model is asked about at once.
+    pub fn views(&self) -> usize {
+        self.questions.iter().map(Question::views).max().unwrap_or(0)
+    }
+
+    /// Returns how often the model is asked: twice where a prior is put to the test.
+    pub fn questions(&self) -> usize {
+        self.questions.len()
+    }
+
     /// Returns what the model says, which may take as long as it takes. The outcome depends on
     /// nothing but the job.
     pub fn run(mut self) -> WindowOutcome {
@@ -141,6 +153,17 @@ impl Pipeline {
     /// each frame, and brings what comes of it to [`Pipeline::apply_window`].
     pub fn set_late_answers(&mut self, is_on: bool) {
         self.late.is_on = is_on && self.model.max_views() > 1;
+    }
+
+    /// Returns how many views a window is given at most.
+    pub fn most_views(&self) -> usize {
+        let most = self.config.window.max_keyframes.min(self.model.max_views());
+        self.late.most_views.map_or(most, |views| views.min(most))
+    }
+
+    /// Gives windows at most so many views from now on, and no more than they had at first.
+    pub fn set_most_views(&mut self, most_views: usize) {
+        self.late.most_views = Some(most_views);
     }
 
     /// Returns the window that is to be asked for now, with the model; `None` while there is none.
