@@ -13,7 +13,7 @@ use recon_node::inference::Models;
 use recon_node::keyframe::KeyframeId;
 use recon_node::matching::mutual_nearest;
 use recon_node::matching::two_view::TwoViewPose;
-use recon_node::model::{self, XFeat};
+use recon_node::model::{self, xfeat::XFeat};
 use recon_node::observer::TrackingState;
 use recon_node::pipeline::Pipeline;
 use recon_node::recognition::{RecognitionConfig, Recognizer, Sighting};
