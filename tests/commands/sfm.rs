@@ -33,17 +33,14 @@ fn photographs_become_clouds_cameras_and_figures() {
     }
 }
 
+/// Descriptors that know nothing match nothing: no scene is made up, and the pairs are kept.
 #[test]
-fn mast3r_goes_from_photographs_to_a_scene_by_its_own_matches() {
+fn mast3r_matches_every_pair_and_makes_no_scene_of_noise() {
     let recorded = Recorded::of(3);
     let weights = weights("mast3r");
-    let output = recorded.recon(&sfm("mast3r", &weights, &["--colmap", "text"])).output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let metrics = recorded.metrics("out");
-    assert_eq!((&metrics["images"], &metrics["model"]), (&3.into(), &"mast3r".into()));
-    for file in ["cameras", "images", "points3D"] {
-        assert!(recorded.path(&format!("out/colmap/{file}.txt")).exists());
-    }
+    let message = recorded.failure(&sfm("mast3r", &weights, &["--cache", "pairs"]), 1);
+    assert_tells(&message, &["aligning a scene", "0 correspondences"]);
+    assert_eq!(std::fs::read_dir(recorded.path("pairs")).unwrap().count(), 3);
 }
 
 /// These weights see nothing in front of the camera.

@@ -83,7 +83,11 @@ fn the_released_sizes_have_the_names_and_shapes_of_the_releases() {
         for (tensor, count) in &ours {
             assert!(theirs.get(tensor).is_some_and(|c| c >= count), "{file}: {tensor} x{count}");
         }
-        let left: Vec<_> = theirs.keys().filter(|tensor| !ours.contains_key(*tensor)).collect();
-        assert!(left.iter().all(|tensor| tensor.contains("mask_token")), "{file}: {left:?}");
+        // One is for training only, some are stored under a second name.
+        let is_more =
+            |tensor: &&String| ["mask_token", "layer_rn."].iter().any(|n| tensor.contains(n));
+        let left = theirs.keys().filter(|tensor| !ours.contains_key(*tensor));
+        let left: Vec<_> = left.filter(|tensor| !is_more(tensor)).collect();
+        assert!(left.is_empty(), "{file}: {left:?}");
     }
 }
