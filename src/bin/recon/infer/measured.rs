@@ -81,7 +81,9 @@ fn view_output(points: &Pointmap, intrinsics: &Intrinsics, first_from_camera: &S
             (x as f64 - intrinsics.cx) / intrinsics.fx,
             (y as f64 - intrinsics.cy) / intrinsics.fy,
         ];
-        Vector3::new(ray[0] as f32, ray[1] as f32, 1.0).normalize()
+        Vector3::new(ray[0] as f32, ray[1] as f32, 1.0)
+            .try_normalize(0.0)
+            .unwrap_or_else(Vector3::z)
     };
     let mask = Raster::from_fn(width, height, |x, y| points.point(x, y).is_some());
     ViewOutput {
