@@ -1,13 +1,14 @@
 //! Running a pipeline over a source: the only file with threads and a clock.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 
 use crate::config::Config;
 use crate::error::Result;
-use crate::observer::{MapUpdate, Observer};
+use crate::observer::{MapUpdate, Observation, Observer};
 use crate::pipeline::{Pipeline, PreparedFrame, prepare};
 use crate::source::{FrameSource, Skip, SourceItem};
 use crate::stamp::Stamp;
@@ -79,6 +80,42 @@ impl<T: Send + 'static> Background<T> {
             Err(TryRecvError::Empty) => Progress::Running,
             Err(TryRecvError::Disconnected) => Progress::Failed,
         }
+    }
+}
+
+/// Work on what is handed over, on a thread of its own: whoever hands over never waits.
+pub struct Outlet<T> {
+    queue: Sender<T>,
+    thread: JoinHandle<()>,
+}
+
+impl<T: Send + 'static> Outlet<T> {
+    /// Starts a thread that does `work` on each item, in order; up to `capacity` wait for it.
+    pub fn start(capacity: usize, mut work: impl FnMut(T) + Send + 'static) -> Self {
+        let (queue, waiting) = bounded::<T>(capacity);
+        let thread = std::thread::spawn(move || {
+            for item in waiting {
+                work(item);
+            }
+        });
+        Self { queue, thread }
+    }
+
+    /// Hands an item over.
+    ///
+    /// # Errors
+    /// The item itself, where as many are waiting as may.
+    pub fn offer(&self, item: T) -> Result<(), T> {
+        self.queue.try_send(item).map_err(|refused| refused.into_inner())
+    }
+
+    /// Hands over what is left, waits until all of it is worked off, and returns whether the work
+    /// has ended in good order.
+    pub fn finish(self, rest: impl IntoIterator<Item = T>) -> bool {
+        // Nobody takes anything any more where the work has panicked, which joining says.
+        rest.into_iter().all(|item| self.queue.send(item).is_ok());
+        drop(self.queue);
+        self.thread.join().is_ok()
     }
 }
 
@@ -161,18 +198,21 @@ fn consume(
     let mut report = RunReport::default();
     for read in receiver {
         let started = Instant::now();
-        let update = match read {
-            Read::Frame(frame) => pipeline.process_prepared(&frame)?,
-            Read::Unready(id, stamp, reason) => pipeline.refuse(id, stamp, reason),
+        let (update, frame) = match read {
+            Read::Frame(frame) => (pipeline.process_prepared(&frame)?, Some(frame)),
+            Read::Unready(id, stamp, reason) => (pipeline.refuse(id, stamp, reason), None),
             Read::Failed(error) => return Err(error),
             Read::Skipped(skip) => {
                 report.skips.push(skip);
                 continue;
             }
         };
-        report.add(&update, started.elapsed().as_secs_f64());
+        let latency_secs = started.elapsed().as_secs_f64();
+        report.add(&update, latency_secs);
+        let frame = frame.as_ref().map(|prepared| &prepared.frame);
+        let seen = Observation { frame, update: &update, view: pipeline.view(), latency_secs };
         for observer in observers.iter_mut() {
-            observer.observe(&update, pipeline.map())?;
+            observer.observe(&seen)?;
         }
         after_frame(&update, pipeline)?;
         if stop.load(Ordering::Relaxed) {
