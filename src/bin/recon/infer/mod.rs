@@ -209,12 +209,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if ![NAME, measured::NAME].contains(&args.model.as_str()) {
         return crate::sfm::run(&args.for_family()?);
     }
+    let options = args.infer_options()?;
     let steps = Steps::new(args.quiet);
     steps.begin("reading the images");
     let inputs = Inputs::read(&args.images, &args.known)?;
     let (outputs, seconds) = match args.model.as_str() {
         measured::NAME => measured_outputs(args, &inputs)?,
-        _ => inferred_outputs(args, &inputs, &steps)?,
+        _ => inferred_outputs(args, &options, &inputs, &steps)?,
     };
     steps.begin("writing the results");
     let results = Results::new(&inputs, &outputs)?;
@@ -230,10 +231,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 fn inferred_outputs(
     args: &Args,
+    options: &InferOptions,
     inputs: &Inputs,
     steps: &Steps,
 ) -> Result<(Vec<ViewOutput>, Seconds)> {
-    let options = args.infer_options()?;
     let views = fit_views(&inputs.source_views(), args.resolution)?;
     create_folder(&args.out)?;
 
@@ -245,7 +246,7 @@ fn inferred_outputs(
     let (width, height) = views[0].size;
     steps.begin(&format!("inferring {} views of {width}x{height}", views.len()));
     let start = Instant::now();
-    let outputs = model.infer(&views, &options)?;
+    let outputs = model.infer(&views, options)?;
     Ok((outputs, Seconds { load, infer: start.elapsed().as_secs_f64() }))
 }
 
