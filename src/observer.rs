@@ -1,13 +1,18 @@
 //! The socket for output: whoever wants to know what has become of a frame.
 
+use std::collections::BTreeSet;
+
 use nalgebra::Matrix6;
 
 use crate::error::Result;
+use crate::frame::Frame;
 use crate::geometry::Se3;
 use crate::keyframe::KeyframeId;
 use crate::map::GlobalMap;
+use crate::pose_graph::PoseGraph;
 use crate::stamp::Stamp;
 use crate::tracking::LostReason;
+use crate::window::CovisibilityGraph;
 
 /// What has become of a frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,11 +126,39 @@ impl MapScale {
     pub const UNKNOWN: Self = Self { metres_per_unit: 1.0, sigma_log: f64::INFINITY };
 }
 
+/// The map and what hangs together in it, as it is at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct MapView<'a> {
+    /// The keyframes.
+    pub map: &'a GlobalMap,
+    /// Which of them see the same things.
+    pub covisibility: &'a CovisibilityGraph,
+    /// What ties them together.
+    pub pose_graph: &'a PoseGraph,
+    /// Pairs of keyframes, the newer first, that are tied together across a gap: loops.
+    pub loops: &'a BTreeSet<(KeyframeId, KeyframeId)>,
+    /// The world in the frame that is shown to others, where one is chosen.
+    pub map_from_world: Option<Se3>,
+}
+
+/// What there is to see after a frame.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation<'a> {
+    /// The frame at working size, unless it could not be made ready.
+    pub frame: Option<&'a Frame>,
+    /// What has become of it.
+    pub update: &'a MapUpdate,
+    /// The map as it is now.
+    pub view: MapView<'a>,
+    /// Time from taking the prepared frame to its pose, seconds.
+    pub latency_secs: f64,
+}
+
 /// Is told of every frame. Implemented by the edges.
 pub trait Observer {
     /// Takes note of what has become of a frame, and of the map as it is now.
     ///
     /// # Errors
     /// What ends the run, such as an output that cannot be written.
-    fn observe(&mut self, update: &MapUpdate, map: &GlobalMap) -> Result<()>;
+    fn observe(&mut self, seen: &Observation<'_>) -> Result<()>;
 }

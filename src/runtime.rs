@@ -3,13 +3,14 @@
 mod answers;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 
 use crate::config::Config;
 use crate::error::Result;
-use crate::observer::{InferenceReport, MapScale, MapUpdate, Observer};
+use crate::observer::{InferenceReport, MapScale, MapUpdate, Observation, Observer};
 use crate::pipeline::{Pipeline, PreparedFrame, prepare};
 use crate::source::{FrameSource, Skip, SourceItem};
 use crate::stamp::Stamp;
@@ -107,6 +108,42 @@ impl<T: Send + 'static> Background<T> {
     }
 }
 
+/// Work on what is handed over, on a thread of its own: whoever hands over never waits.
+pub struct Outlet<T> {
+    queue: Sender<T>,
+    thread: JoinHandle<()>,
+}
+
+impl<T: Send + 'static> Outlet<T> {
+    /// Starts a thread that does `work` on each item, in order; up to `capacity` wait for it.
+    pub fn start(capacity: usize, mut work: impl FnMut(T) + Send + 'static) -> Self {
+        let (queue, waiting) = bounded::<T>(capacity);
+        let thread = std::thread::spawn(move || {
+            for item in waiting {
+                work(item);
+            }
+        });
+        Self { queue, thread }
+    }
+
+    /// Hands an item over.
+    ///
+    /// # Errors
+    /// The item itself, where as many are waiting as may.
+    pub fn offer(&self, item: T) -> Result<(), T> {
+        self.queue.try_send(item).map_err(|refused| refused.into_inner())
+    }
+
+    /// Hands over what is left, waits until all of it is worked off, and returns whether the work
+    /// has ended in good order.
+    pub fn finish(self, rest: impl IntoIterator<Item = T>) -> bool {
+        // Nobody takes anything any more where the work has panicked, which joining says.
+        rest.into_iter().all(|item| self.queue.send(item).is_ok());
+        drop(self.queue);
+        self.thread.join().is_ok()
+    }
+}
+
 /// What the reader hands over.
 enum Read {
     Frame(Box<PreparedFrame>),
@@ -189,9 +226,9 @@ fn consume(
     for read in receiver {
         let started = Instant::now();
         answers.before_frame(pipeline)?;
-        let update = match read {
-            Read::Frame(frame) => pipeline.process_prepared(&frame)?,
-            Read::Unready(id, stamp, reason) => pipeline.refuse(id, stamp, reason),
+        let (update, frame) = match read {
+            Read::Frame(frame) => (pipeline.process_prepared(&frame)?, Some(frame)),
+            Read::Unready(id, stamp, reason) => (pipeline.refuse(id, stamp, reason), None),
             Read::Failed(error) => return Err(error),
             Read::Skipped(skip) => {
                 report.skips.push(skip);
@@ -199,9 +236,12 @@ fn consume(
             }
         };
         answers.after_frame(pipeline);
-        report.add(&update, started.elapsed().as_secs_f64());
+        let latency_secs = started.elapsed().as_secs_f64();
+        report.add(&update, latency_secs);
+        let frame = frame.as_ref().map(|prepared| &prepared.frame);
+        let seen = Observation { frame, update: &update, view: pipeline.view(), latency_secs };
         for observer in observers.iter_mut() {
-            observer.observe(&update, pipeline.map())?;
+            observer.observe(&seen)?;
         }
         after_frame(&update, pipeline)?;
         if stop.load(Ordering::Relaxed) {

@@ -39,7 +39,7 @@ use crate::geometry::Se3;
 use crate::inference::Models;
 use crate::keyframe::KeyframeId;
 use crate::map::GlobalMap;
-use crate::observer::{MapUpdate, TrackingState};
+use crate::observer::{MapUpdate, MapView, TrackingState};
 use crate::pose_graph::PoseGraph;
 use crate::recognition::{Recognizer, Sighting};
 use crate::reference::Reference;
@@ -230,6 +230,17 @@ impl Pipeline {
     /// Returns the map.
     pub fn map(&self) -> &GlobalMap {
         &self.map
+    }
+
+    /// Returns the map with all that observers may look at.
+    pub fn view(&self) -> MapView<'_> {
+        MapView {
+            map: &self.map,
+            covisibility: &self.covisibility,
+            pose_graph: &self.pose_graph,
+            loops: &self.long_ties,
+            map_from_world: self.map_from_world,
+        }
     }
 
     /// Returns which keyframes see the same things.
