@@ -74,7 +74,7 @@ pub struct PriorsConfig {
 impl Default for PriorsConfig {
     fn default() -> Self {
         let [intrinsics, depth, poses] = [PriorUse::Auto; 3];
-        Self { intrinsics, depth, poses, closing_sigmas: 0.0 }
+        Self { intrinsics, depth, poses, closing_sigmas: 1.0 }
     }
 }
 
