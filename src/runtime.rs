@@ -1,4 +1,6 @@
-//! Running a pipeline over a source: the only file with threads and a clock.
+//! Running a pipeline over a source: the only module with threads and a clock.
+
+mod metered;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -11,6 +13,8 @@ use crate::observer::{MapUpdate, Observer};
 use crate::pipeline::{Pipeline, PreparedFrame, prepare};
 use crate::source::{FrameSource, Skip, SourceItem};
 use crate::stamp::Stamp;
+
+pub use metered::{InferenceFigures, Stopwatch};
 
 /// Frames that are read ahead of the one being tracked.
 const READ_AHEAD: usize = 4;

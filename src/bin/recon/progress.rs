@@ -5,6 +5,12 @@ use recon_node::error::Result;
 use recon_node::map::GlobalMap;
 use recon_node::observer::{MapUpdate, Observer, TrackingState};
 
+/// Says what the user should know, though the run goes on.
+#[expect(clippy::print_stderr, reason = "the user reads warnings here")]
+pub fn warn(text: &str) {
+    eprintln!("warning: {text}");
+}
+
 /// Shows how far a run has come, on a terminal.
 pub struct Progress(ProgressBar);
 
