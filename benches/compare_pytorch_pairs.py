@@ -291,7 +291,12 @@ class Network:
         tokens = self.encode(images, angles)
         encoded = time.perf_counter()
         levels = self.fuse(tokens) if self.many else self.decode(tokens, angles)
-        names = ["downstream_head"] * 2 if self.many else ["downstream_head1", "downstream_head2"]
+        names = ["downstream_head1", "downstream_head2"]
+        if self.many:
+            # Views of their own frame come after those of the common one, where there is such a head.
+            locally = "downstream_head_local.dpt.head.0.weight" in self.w
+            names = ["downstream_head"] * len(levels) + ["downstream_head_local"] * (len(levels) * locally)
+            levels = levels * 2
         out = {}
         for i, (name, side) in enumerate(zip(names, levels)):
             kinds = ("points", "confidence", "descriptors")
@@ -300,8 +305,9 @@ class Network:
         return out, encoded
 
 
-def images(torch, width, height):
-    v, c, y, x = torch.meshgrid(*(torch.arange(n) for n in (2, 3, height, width)), indexing="ij")
+def images(torch, width, height, views=2):
+    sizes = (views, 3, height, width)
+    v, c, y, x = torch.meshgrid(*(torch.arange(n) for n in sizes), indexing="ij")
     return ((7 * x + 13 * y + 31 * c + 57 * v + x * y % 97) % 256) / 127.5 - 1.0
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""PyTorch's time for MapAnything's network on a GPU, beside what gpu_check measured.
+"""PyTorch's time for the networks on a GPU, beside what gpu_check measured.
 
     python3 benches/gpu_pytorch.py TIMES.json
 
@@ -8,7 +8,8 @@ compare_pytorch.py, a plain PyTorch module with the same layers and shapes, with
 stands in for the original. The transformers run under bf16 autocast and the heads in f32, as in the
 original; convolutions may use TF32, which is PyTorch's default. Two ways of holding the weights are
 timed: f32, which autocast rounds in every call, as the original does; and matrices of the transformers
-rounded beforehand. The ratio is of our time and the faster of the two.
+rounded beforehand. The ratio is of our time and the faster of the two. DUSt3R, MASt3R and Fast3R are
+those of compare_pytorch_pairs.py, under autocast as their programs run them where a GPU has bf16.
 """
 
 import argparse
@@ -57,6 +58,10 @@ def milliseconds(torch, network, views):
         forward(torch, network, images)
         return (time.perf_counter() - start) * 1e3
 
+    return fastest(run)
+
+
+def fastest(run):
     run(), run()
     start, times = time.perf_counter(), []
     while len(times) < RUNS or time.perf_counter() - start < SECONDS:
@@ -64,14 +69,50 @@ def milliseconds(torch, network, views):
     return min(times)
 
 
-def measured(torch, network, views):
+def measured(torch, network, views, timed=milliseconds):
     """Milliseconds and bytes, or nothing where the memory does not suffice."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     try:
-        return milliseconds(torch, network, views), torch.cuda.max_memory_allocated()
+        return timed(torch, network, views), torch.cuda.max_memory_allocated()
     except torch.cuda.OutOfMemoryError:
         return None, torch.cuda.max_memory_allocated()
+
+
+def pair_milliseconds(torch, network, views):
+    from compare_pytorch_pairs import images
+
+    batch = images(torch, 512, 384, views).cpu()
+
+    def run():
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        with torch.autocast("cuda", torch.bfloat16):
+            out, _ = network.forward(batch.cuda())
+        for result in out.values():
+            result.cpu()
+        return (time.perf_counter() - start) * 1e3
+
+    return fastest(run)
+
+
+def pairs(torch, ours):
+    """The table of the networks that see pairs, and of Fast3R's."""
+    from compare_pytorch_pairs import Network, Sizes
+
+    torch.set_default_device("cuda")
+    print("| model | views | PyTorch ms | GB | ours ms | ours / PyTorch |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for row in ours["times"]:
+        shapes = ours["shapes"][row["model"]]
+        with torch.inference_mode():
+            weights = random_weights(torch, shapes, False)
+            network = Network(torch, weights, Sizes(row["model"], False))
+            ms, peak = measured(torch, network, row["views"], pair_milliseconds)
+        ratio = row["ms"] / ms if ms and row["ms"] else None
+        cells = [row["model"], row["views"], cell(ms, ".1f"), f"{peak / 1e9:.2f}"]
+        cells += [cell(row["ms"], ".1f"), cell(ratio, ".2f")]
+        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
 def cell(value, form):
@@ -107,6 +148,8 @@ def main():
             cells = [arch, row["views"], cell(plain_ms, ".1f"), f"{plain / 1e9:.2f}", cell(rounded_ms, ".1f")]
             cells += [f"{rounded / 1e9:.2f}", cell(row["ms"], ".1f"), cell(ratio, ".2f")]
             print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+    print()
+    pairs(torch, ours["pairs"])
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ pub struct ImageFeatures {
     pub dense: Vec<f32>,
 }
 
+/// Column and row in the first image, and in the second, of one point that both show.
+pub type PixelPair = [[f32; 2]; 2];
+
 /// Finds local features. Implemented by networks in `model`.
 pub trait FeatureExtractor: Send {
     /// Returns how many numbers a descriptor has.
@@ -26,4 +29,14 @@ pub trait FeatureExtractor: Send {
     /// # Errors
     /// Where the image cannot be used, such as one that is too small.
     fn extract(&mut self, image: &RgbImage, max_keypoints: usize) -> Result<ImageFeatures>;
+
+    /// Returns the pixels of two images that show the same points, the surest first, from networks
+    /// that look at both together; `None` where the keypoints' descriptors are all that there is to
+    /// match.
+    ///
+    /// # Errors
+    /// Where the images cannot be used, or the device fails.
+    fn match_pair(&self, _first: &RgbImage, _second: &RgbImage) -> Result<Option<Vec<PixelPair>>> {
+        Ok(None)
+    }
 }

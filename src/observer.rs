@@ -1,13 +1,18 @@
 //! The socket for output: whoever wants to know what has become of a frame.
 
+use std::collections::BTreeSet;
+
 use nalgebra::Matrix6;
 
 use crate::error::Result;
+use crate::frame::Frame;
 use crate::geometry::Se3;
 use crate::keyframe::KeyframeId;
 use crate::map::GlobalMap;
+use crate::pose_graph::PoseGraph;
 use crate::stamp::Stamp;
 use crate::tracking::LostReason;
+use crate::window::CovisibilityGraph;
 
 /// What has become of a frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,12 +71,14 @@ pub struct MapUpdate {
 }
 
 /// What has become of the model's windows so far.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct InferenceReport {
     /// Windows that were merged into the map.
     pub merged: usize,
     /// Windows that contradicted the map and were left out.
     pub refused: usize,
+    /// Views that a window is given at most.
+    pub most_views: usize,
     /// Whether the map's depth is told to the model.
     pub depth: PriorReport,
     /// Whether the map's poses are told to the model.
@@ -79,7 +86,7 @@ pub struct InferenceReport {
 }
 
 /// What is known of the use of a prior.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct PriorReport {
     /// Whether the model is told.
     pub is_told: bool,
@@ -88,16 +95,28 @@ pub struct PriorReport {
     /// By how much less the answers cost that the model gave when told; negative where it was
     /// better not told.
     pub mean_gain: f64,
+    /// Standard error of that mean; infinite without a test.
+    pub gain_error: f64,
 }
 
 /// How long the map's unit is.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct MapScale {
     /// Metres in a unit of the map, by all that is known.
     pub metres_per_unit: f64,
     /// Standard deviation of its natural logarithm; 0 where a sensor of depth says it, infinite
     /// where nothing does.
     pub sigma_log: f64,
+}
+
+/// Short, for people.
+impl std::fmt::Display for MapScale {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.sigma_log.is_finite() {
+            true => write!(f, "{:.3} ± {:.1} %", self.metres_per_unit, 100.0 * self.sigma_log),
+            false => write!(f, "not known"),
+        }
+    }
 }
 
 impl MapScale {
@@ -107,11 +126,39 @@ impl MapScale {
     pub const UNKNOWN: Self = Self { metres_per_unit: 1.0, sigma_log: f64::INFINITY };
 }
 
+/// The map and what hangs together in it, as it is at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct MapView<'a> {
+    /// The keyframes.
+    pub map: &'a GlobalMap,
+    /// Which of them see the same things.
+    pub covisibility: &'a CovisibilityGraph,
+    /// What ties them together.
+    pub pose_graph: &'a PoseGraph,
+    /// Pairs of keyframes, the newer first, that are tied together across a gap: loops.
+    pub loops: &'a BTreeSet<(KeyframeId, KeyframeId)>,
+    /// The world in the frame that is shown to others, where one is chosen.
+    pub map_from_world: Option<Se3>,
+}
+
+/// What there is to see after a frame.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation<'a> {
+    /// The frame at working size, unless it could not be made ready.
+    pub frame: Option<&'a Frame>,
+    /// What has become of it.
+    pub update: &'a MapUpdate,
+    /// The map as it is now.
+    pub view: MapView<'a>,
+    /// Time from taking the prepared frame to its pose, seconds.
+    pub latency_secs: f64,
+}
+
 /// Is told of every frame. Implemented by the edges.
 pub trait Observer {
     /// Takes note of what has become of a frame, and of the map as it is now.
     ///
     /// # Errors
     /// What ends the run, such as an output that cannot be written.
-    fn observe(&mut self, update: &MapUpdate, map: &GlobalMap) -> Result<()>;
+    fn observe(&mut self, seen: &Observation<'_>) -> Result<()>;
 }

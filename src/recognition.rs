@@ -101,6 +101,8 @@ pub struct ViewFeatures {
 /// A view that is looked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'a> {
+    /// Its image, of the camera's size.
+    pub image: &'a RgbImage,
     /// Its features.
     pub features: &'a ViewFeatures,
     /// Its camera.
@@ -251,18 +253,34 @@ impl Recognizer {
         known: &ViewFeatures,
         keyframe: &Keyframe,
     ) -> Vec<Correspondence> {
-        let (dim, least) = (self.extractor.descriptor_dim(), self.config.min_match_similarity);
-        let found = mutual_nearest(dim, &query.features.descriptors, &known.descriptors, least);
-        let pair = |(i, j): (u32, u32)| {
-            let pixel = query.features.pixels.get(i as usize)?;
+        let pair = |[pixel, known_pixel]: [Vector2<f64>; 2]| {
             let source = match query.pointmap {
-                Some(map) => Observation::of_pointmap(query.camera, map, *pixel)?,
-                None => Observation::of_pixel(query.camera, *pixel)?,
+                Some(map) => Observation::of_pointmap(query.camera, map, pixel)?,
+                None => Observation::of_pixel(query.camera, pixel)?,
             };
-            let pixel = known.pixels.get(j as usize)?;
-            let target = Observation::of_pointmap(&keyframe.camera, &keyframe.pointmap, *pixel)?;
+            let target =
+                Observation::of_pointmap(&keyframe.camera, &keyframe.pointmap, known_pixel)?;
             Some(Correspondence { source, target })
         };
-        found.unwrap_or_default().into_iter().filter_map(pair).collect()
+        self.matches(query, known, keyframe).into_iter().filter_map(pair).collect()
+    }
+
+    /// Pixels of the view and of the keyframe that show the same points: as a network that looks at
+    /// both says, else by their keypoints.
+    fn matches(
+        &self,
+        query: &Query<'_>,
+        known: &ViewFeatures,
+        keyframe: &Keyframe,
+    ) -> Vec<[Vector2<f64>; 2]> {
+        if let Ok(Some(pairs)) = self.extractor.match_pair(query.image, &keyframe.frame.color) {
+            return pairs.into_iter().map(|pair| pair.map(|p| p.map(f64::from).into())).collect();
+        }
+        let (dim, least) = (self.extractor.descriptor_dim(), self.config.min_match_similarity);
+        let found = mutual_nearest(dim, &query.features.descriptors, &known.descriptors, least);
+        let pixels = |(i, j): (u32, u32)| {
+            Some([*query.features.pixels.get(i as usize)?, *known.pixels.get(j as usize)?])
+        };
+        found.unwrap_or_default().into_iter().filter_map(pixels).collect()
     }
 }

@@ -1,19 +1,22 @@
 //! Running a pipeline over a source: the only module with threads and a clock.
 
+mod answers;
 mod metered;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 
 use crate::config::Config;
 use crate::error::Result;
-use crate::observer::{MapUpdate, Observer};
+use crate::observer::{InferenceReport, MapScale, MapUpdate, Observation, Observer};
 use crate::pipeline::{Pipeline, PreparedFrame, prepare};
 use crate::source::{FrameSource, Skip, SourceItem};
 use crate::stamp::Stamp;
 
+pub use answers::{Answers, Pace};
 pub use metered::{InferenceFigures, Stopwatch};
 
 /// Frames that are read ahead of the one being tracked.
@@ -40,6 +43,10 @@ pub struct RunReport {
     pub wall_secs: f64,
     /// Why the map was not begun, while it was not.
     pub not_begun: Option<String>,
+    /// How long the map's unit is, by the last frame.
+    pub scale: Option<MapScale>,
+    /// What has become of the model's windows, by the last frame.
+    pub inference: Option<InferenceReport>,
     /// Whether the run was stopped before the end of the source.
     pub interrupted: bool,
 }
@@ -60,20 +67,37 @@ pub enum Progress<T> {
     Failed,
 }
 
+impl<T> Progress<T> {
+    /// Returns whether there is nothing to be taken yet.
+    pub fn is_running(&self) -> bool {
+        matches!(self, Self::Running)
+    }
+}
+
 impl<T: Send + 'static> Background<T> {
     /// Starts work; of what it would do on many cores it does all on one, so that whatever goes on
     /// meanwhile keeps the others.
     pub fn start(work: impl FnOnce() -> T + Send + 'static) -> Self {
+        Self::start_on(1, work)
+    }
+
+    /// Starts work on as many cores.
+    pub fn start_on(cores: usize, work: impl FnOnce() -> T + Send + 'static) -> Self {
         let (sender, outcome) = bounded(1);
         std::thread::spawn(move || {
-            let found = match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
-                Ok(alone) => alone.install(work),
+            let found = match rayon::ThreadPoolBuilder::new().num_threads(cores.max(1)).build() {
+                Ok(apart) => apart.install(work),
                 Err(_) => work(),
             };
             // Nobody may wait for it any more.
             let _ = sender.send(found);
         });
         Self { outcome }
+    }
+
+    /// Waits until the work is done; returns what [`Background::progress`] would return then.
+    pub fn wait(&self) -> Progress<T> {
+        self.outcome.recv().map_or(Progress::Failed, Progress::Done)
     }
 
     /// Returns how far it has come.
@@ -83,6 +107,42 @@ impl<T: Send + 'static> Background<T> {
             Err(TryRecvError::Empty) => Progress::Running,
             Err(TryRecvError::Disconnected) => Progress::Failed,
         }
+    }
+}
+
+/// Work on what is handed over, on a thread of its own: whoever hands over never waits.
+pub struct Outlet<T> {
+    queue: Sender<T>,
+    thread: JoinHandle<()>,
+}
+
+impl<T: Send + 'static> Outlet<T> {
+    /// Starts a thread that does `work` on each item, in order; up to `capacity` wait for it.
+    pub fn start(capacity: usize, mut work: impl FnMut(T) + Send + 'static) -> Self {
+        let (queue, waiting) = bounded::<T>(capacity);
+        let thread = std::thread::spawn(move || {
+            for item in waiting {
+                work(item);
+            }
+        });
+        Self { queue, thread }
+    }
+
+    /// Hands an item over.
+    ///
+    /// # Errors
+    /// The item itself, where as many are waiting as may.
+    pub fn offer(&self, item: T) -> Result<(), T> {
+        self.queue.try_send(item).map_err(|refused| refused.into_inner())
+    }
+
+    /// Hands over what is left, waits until all of it is worked off, and returns whether the work
+    /// has ended in good order.
+    pub fn finish(self, rest: impl IntoIterator<Item = T>) -> bool {
+        // Nobody takes anything any more where the work has panicked, which joining says.
+        rest.into_iter().all(|item| self.queue.send(item).is_ok());
+        drop(self.queue);
+        self.thread.join().is_ok()
     }
 }
 
@@ -163,20 +223,27 @@ fn consume(
     after_frame: AfterFrame<'_>,
 ) -> Result<RunReport> {
     let mut report = RunReport::default();
+    let late_frames = pipeline.config().model.late_frames;
+    let mut answers = Answers::new(Pace::AfterFrames(late_frames), pipeline);
     for read in receiver {
         let started = Instant::now();
-        let update = match read {
-            Read::Frame(frame) => pipeline.process_prepared(&frame)?,
-            Read::Unready(id, stamp, reason) => pipeline.refuse(id, stamp, reason),
+        answers.before_frame(pipeline)?;
+        let (update, frame) = match read {
+            Read::Frame(frame) => (pipeline.process_prepared(&frame)?, Some(frame)),
+            Read::Unready(id, stamp, reason) => (pipeline.refuse(id, stamp, reason), None),
             Read::Failed(error) => return Err(error),
             Read::Skipped(skip) => {
                 report.skips.push(skip);
                 continue;
             }
         };
-        report.add(&update, started.elapsed().as_secs_f64());
+        answers.after_frame(pipeline);
+        let latency_secs = started.elapsed().as_secs_f64();
+        report.add(&update, latency_secs);
+        let frame = frame.as_ref().map(|prepared| &prepared.frame);
+        let seen = Observation { frame, update: &update, view: pipeline.view(), latency_secs };
         for observer in observers.iter_mut() {
-            observer.observe(&update, pipeline.map())?;
+            observer.observe(&seen)?;
         }
         after_frame(&update, pipeline)?;
         if stop.load(Ordering::Relaxed) {
@@ -184,6 +251,7 @@ fn consume(
             break;
         }
     }
+    answers.finish(pipeline)?;
     Ok(report)
 }
 
@@ -197,6 +265,7 @@ impl RunReport {
             self.first_pose_secs = self.stamps.first().map(|&s| update.stamp.secs_since(s));
         }
         self.latencies_secs.push(latency_secs);
+        (self.scale, self.inference) = (Some(update.scale), update.inference);
         self.not_begun = match &update.state {
             crate::observer::TrackingState::Initializing(reason) => Some(reason.clone()),
             _ => None,

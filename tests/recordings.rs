@@ -21,9 +21,8 @@ use recon_node::evaluation::{
     evaluate_trajectory,
 };
 use recon_node::export::read_ply;
-use recon_node::map::GlobalMap;
 use recon_node::model;
-use recon_node::observer::{MapUpdate, Observer};
+use recon_node::observer::{Observation, Observer};
 use recon_node::pipeline::Pipeline;
 use recon_node::runtime::{RunReport, replay};
 use recon_node::simulator::{Simulator, SimulatorConfig};
@@ -237,10 +236,10 @@ impl Rounds {
 }
 
 impl Observer for Rounds {
-    fn observe(&mut self, update: &MapUpdate, _map: &GlobalMap) -> Result<()> {
+    fn observe(&mut self, seen: &Observation<'_>) -> Result<()> {
         self.seen += 1;
         if self.seen.is_multiple_of(self.frames_of_one) {
-            self.keyframes.push(update.keyframes);
+            self.keyframes.push(seen.update.keyframes);
         }
         Ok(())
     }

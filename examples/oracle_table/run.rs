@@ -7,6 +7,7 @@ use recon_node::evaluation::{
 };
 use recon_node::inference::{Models, ReconstructionModel};
 use recon_node::pipeline::Pipeline;
+use recon_node::runtime::{Answers, Pace};
 use recon_node::simulator::OracleModel;
 
 use super::recording::{Recording, stripped};
@@ -123,15 +124,20 @@ impl Run {
         config: Config,
         model: OracleModel,
     ) -> Result<Figures, String> {
+        let pace = Pace::AfterFrames(config.model.late_frames);
         let mut pipeline = Pipeline::new(config, with_features(model)?);
+        let mut answers = Answers::new(pace, &mut pipeline);
         let mut last = String::new();
         for frame in &recording.frames {
             let frame = stripped(frame, mode.has_camera, mode.has_depth, mode.has_odometry);
+            answers.before_frame(&mut pipeline).map_err(|error| error.to_string())?;
             let update = pipeline.process(&frame).map_err(|error| error.to_string())?;
+            answers.after_frame(&mut pipeline);
             if !update.state.has_pose() {
                 last = format!("{:?}", update.state);
             }
         }
+        answers.finish(&mut pipeline).map_err(|error| error.to_string())?;
         let found = pipeline.trajectory();
         self.keyframes = pipeline.map().len();
         self.tracked_frac = found.poses().len() as f64 / recording.frames.len() as f64;

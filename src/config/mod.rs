@@ -154,6 +154,8 @@ mod tests {
             (None, vec!["map=1"], "'map'", "mapping"),
             (None, vec!["window.max_keyframes=1"], "'window.max_keyframes'", "at least 2"),
             (None, vec!["window.max_keyframes=65"], "'window.max_keyframes'", "at most 64"),
+            (None, vec!["model.budget_ms=-1"], "'model.budget_ms'", "at least 0"),
+            (None, vec!["model.late_frames=1001"], "'model.late_frames'", "at most 1000"),
             (None, vec!["model.name=3"], "'model.name'", "text"),
             (None, vec!["model.dtype=float"], "'model.dtype'", "auto, f32, bf16, f16"),
         ];

@@ -24,6 +24,14 @@ pub struct ModelConfig {
     /// Most views that a feed-forward model is given at once.
     #[schemars(range(min = 1, max = 256))]
     pub max_views: usize,
+    /// Milliseconds that the answer about a window may take, live: windows are given fewer views while
+    /// it takes longer; 0 for no such limit. A replay knows no clock, and leaves windows whole.
+    #[schemars(range(min = 0.0, max = 600_000.0))]
+    pub budget_ms: f64,
+    /// Frames of a replay that are tracked on before the answer of a feed-forward model is taken up,
+    /// as they are live, where it is taken up when it is there; 0 waits for each answer.
+    #[schemars(range(min = 0, max = 1000))]
+    pub late_frames: usize,
     /// What a feed-forward model is told of its views beside the images.
     pub priors: PriorsConfig,
     /// Whether relative rotations are given to the model with w >= 0. The sign of a quaternion
@@ -40,6 +48,8 @@ impl Default for ModelConfig {
             dtype: DtypeChoice::Auto,
             resolution_px: 518,
             max_views: 8,
+            budget_ms: 0.0,
+            late_frames: 0,
             priors: PriorsConfig::default(),
             standardize_rotations: true,
         }
@@ -47,9 +57,7 @@ impl Default for ModelConfig {
 }
 
 /// What a feed-forward model is told of its views beside the images.
-#[derive(
-    Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PriorsConfig {
     /// The camera: auto or always where it is known, or never.
@@ -58,6 +66,17 @@ pub struct PriorsConfig {
     pub depth: PriorUse,
     /// The map's poses: auto where the evidence is for them, always, or never.
     pub poses: PriorUse,
+    /// With auto a prior is given up once the mean of what it was found to be good for is this many of
+    /// its standard errors below zero.
+    #[schemars(range(min = 0.0, max = 10.0))]
+    pub closing_sigmas: f64,
+}
+
+impl Default for PriorsConfig {
+    fn default() -> Self {
+        let [intrinsics, depth, poses] = [PriorUse::Auto; 3];
+        Self { intrinsics, depth, poses, closing_sigmas: 0.0 }
+    }
 }
 
 /// Whether a prior is used. (Not "on" and "off", which YAML takes for truth values.)

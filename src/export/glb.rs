@@ -1,6 +1,6 @@
-//! Point clouds and cameras as binary glTF 2.0.
+//! Point clouds, meshes and cameras as binary glTF 2.0.
 //!
-//! Each view is a node with its points, and a camera where it is known. Colours are linear, as glTF
+//! Each view is a node with its points or triangles, and a camera where it is known. Colours are linear, as glTF
 //! wants vertex colours, as floats so that dark ones keep their shades (and because trimesh reads 16
 //! bits as 8). A root node turns our
 //! frame (y down, z forward) into glTF's (y up, z back), so that viewers show it upright.
@@ -14,6 +14,7 @@ use super::write_atomically;
 use crate::cloud::PointCloud;
 use crate::error::{Error, Result};
 use crate::geometry::{Intrinsics, Se3};
+use crate::map::TriangleMesh;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"glTF");
 const VERSION: u32 = 2;
@@ -21,13 +22,18 @@ const JSON_CHUNK: u32 = u32::from_le_bytes(*b"JSON");
 const BINARY_CHUNK: u32 = u32::from_le_bytes(*b"BIN\0");
 /// glTF's numbers for what it is given.
 const FLOAT: u32 = 5126;
+const UNSIGNED_INT: u32 = 5125;
 const ARRAY_BUFFER: u32 = 34962;
+const ELEMENT_ARRAY_BUFFER: u32 = 34963;
 const POINTS: u32 = 0;
+const TRIANGLES: u32 = 4;
 /// Half a turn about x, as quaternion x, y, z, w: between y down, z forward and y up, z back.
 const FLIP: [f64; 4] = [1.0, 0.0, 0.0, 0.0];
 /// Bytes of a position and of a colour.
 const POSITION_BYTES: usize = 12;
 const COLOR_BYTES: usize = 12;
+/// Bytes of a triangle.
+const TRIANGLE_BYTES: usize = 12;
 /// Where the camera's view begins, in metres; it has no end.
 const NEAR_M: f64 = 0.01;
 
@@ -69,8 +75,38 @@ pub struct ViewPoints {
 /// [`Error::Input`] where the file would pass the 4 GiB that the format can hold; else as
 /// [`write_atomically`].
 pub fn write_glb(path: &Path, views: &[ViewPoints]) -> Result<()> {
-    views.iter().try_for_each(|view| view.cloud.check_colors())?;
-    let (document, buffer_len) = document(views);
+    let parts: Vec<Part<'_>> = views
+        .iter()
+        .map(|view| Part {
+            name: &view.name,
+            cloud: &view.cloud,
+            triangles: &[],
+            camera: view.camera.as_ref(),
+        })
+        .collect();
+    write(path, &parts)
+}
+
+/// Returns once `path` holds a mesh as binary glTF, its colours being vertex colours.
+///
+/// # Errors
+/// As [`write_glb`].
+pub fn write_mesh_glb(path: &Path, mesh: &TriangleMesh) -> Result<()> {
+    let (cloud, triangles) = (&mesh.vertices, mesh.triangles.as_slice());
+    write(path, &[Part { name: "map", cloud, triangles, camera: None }])
+}
+
+/// What a node shows: points, or triangles between them.
+struct Part<'a> {
+    name: &'a str,
+    cloud: &'a PointCloud,
+    triangles: &'a [[u32; 3]],
+    camera: Option<&'a PlacedCamera>,
+}
+
+fn write(path: &Path, parts: &[Part<'_>]) -> Result<()> {
+    parts.iter().try_for_each(|part| part.cloud.check_colors())?;
+    let (document, buffer_len) = document(parts);
     let mut text = document.to_string().into_bytes();
     text.resize(text.len().next_multiple_of(4), b' ');
     let chunks = [text.len(), buffer_len].map(|len| if len > 0 { len + 8 } else { 0 });
@@ -83,14 +119,14 @@ pub fn write_glb(path: &Path, views: &[ViewPoints]) -> Result<()> {
         if buffer_len > 0 {
             put(file, &[buffer_len as u32, BINARY_CHUNK])?;
         }
-        views.iter().try_for_each(|view| write_points(file, &view.cloud))
+        parts.iter().try_for_each(|part| write_part(file, part))
     })
 }
 
 /// The description of all that the file holds, and how many bytes the points take.
-fn document(views: &[ViewPoints]) -> (Value, usize) {
+fn document(parts: &[Part<'_>]) -> (Value, usize) {
     let mut document = Document::default();
-    let children: Vec<usize> = views.iter().map(|view| document.add_view(view)).collect();
+    let children: Vec<usize> = parts.iter().map(|part| document.add_part(part)).collect();
     let root = document.nodes.len();
     document.nodes.push(json!({ "name": "world", "rotation": FLIP, "children": children }));
     if children.is_empty() {
@@ -112,21 +148,21 @@ struct Document {
 }
 
 impl Document {
-    /// Adds the node of a view, and returns its index.
-    fn add_view(&mut self, view: &ViewPoints) -> usize {
-        let mut node = json!({ "name": view.name });
-        if !view.cloud.is_empty() {
-            node["mesh"] = self.add_points(view).into();
+    /// Adds the node of a part, and returns its index.
+    fn add_part(&mut self, part: &Part<'_>) -> usize {
+        let mut node = json!({ "name": part.name });
+        if !part.cloud.is_empty() {
+            node["mesh"] = self.add_points(part).into();
         }
-        if let Some(camera) = view.camera.as_ref().filter(|camera| camera.is_finite()) {
-            node["children"] = json!([self.add_camera(&view.name, camera)]);
+        if let Some(camera) = part.camera.filter(|camera| camera.is_finite()) {
+            node["children"] = json!([self.add_camera(part.name, camera)]);
         }
         push(&mut self.nodes, node)
     }
 
-    fn add_points(&mut self, view: &ViewPoints) -> usize {
-        let (count, (min, max)) = (view.cloud.len(), bounds(&view.cloud));
-        let positions = self.add_bytes(count * POSITION_BYTES);
+    fn add_points(&mut self, part: &Part<'_>) -> usize {
+        let (count, (min, max)) = (part.cloud.len(), bounds(part.cloud));
+        let positions = self.add_bytes(count * POSITION_BYTES, ARRAY_BUFFER);
         let positions = push(
             &mut self.accessors,
             json!({
@@ -135,21 +171,33 @@ impl Document {
             }),
         );
         let mut attributes = json!({ "POSITION": positions });
-        if !view.cloud.colors.is_empty() {
-            let colors = self.add_bytes(count * COLOR_BYTES);
+        if !part.cloud.colors.is_empty() {
+            let colors = self.add_bytes(count * COLOR_BYTES, ARRAY_BUFFER);
             let colors = json!({
                 "bufferView": colors, "componentType": FLOAT, "count": count, "type": "VEC3",
             });
             attributes["COLOR_0"] = push(&mut self.accessors, colors).into();
         }
-        let primitive = json!({ "attributes": attributes, "mode": POINTS, "material": 0 });
-        push(&mut self.meshes, json!({ "name": view.name, "primitives": [primitive] }))
+        let mut primitive = json!({ "attributes": attributes, "mode": POINTS, "material": 0 });
+        if !part.triangles.is_empty() {
+            primitive["mode"] = TRIANGLES.into();
+            primitive["indices"] = self.add_triangles(part.triangles.len()).into();
+        }
+        push(&mut self.meshes, json!({ "name": part.name, "primitives": [primitive] }))
     }
 
-    fn add_bytes(&mut self, len: usize) -> usize {
+    fn add_triangles(&mut self, count: usize) -> usize {
+        let indices = self.add_bytes(count * TRIANGLE_BYTES, ELEMENT_ARRAY_BUFFER);
+        let accessor = json!({
+            "bufferView": indices, "componentType": UNSIGNED_INT, "count": 3 * count,
+            "type": "SCALAR",
+        });
+        push(&mut self.accessors, accessor)
+    }
+
+    fn add_bytes(&mut self, len: usize, target: u32) -> usize {
         let offset = self.buffer_len;
         self.buffer_len += len;
-        let target = ARRAY_BUFFER;
         let view =
             json!({ "buffer": 0, "byteOffset": offset, "byteLength": len, "target": target });
         push(&mut self.buffer_views, view)
@@ -181,7 +229,9 @@ impl Document {
             "scene": 0,
             "scenes": [{ "nodes": [root] }],
             "nodes": self.nodes,
-            "materials": [{ "name": "points", "extensions": { "KHR_materials_unlit": {} } }],
+            "materials": [{
+                "name": "as seen", "doubleSided": true, "extensions": { "KHR_materials_unlit": {} },
+            }],
         });
         // Empty lists are not allowed.
         let lists = [
@@ -216,13 +266,15 @@ fn bounds(cloud: &PointCloud) -> ([f32; 3], [f32; 3]) {
     bounds
 }
 
-fn write_points(file: &mut dyn Write, cloud: &PointCloud) -> io::Result<()> {
-    for coordinate in cloud.points.iter().flat_map(|point| point.iter()) {
+fn write_part(file: &mut dyn Write, part: &Part<'_>) -> io::Result<()> {
+    for coordinate in part.cloud.points.iter().flat_map(|point| point.iter()) {
         file.write_all(&coordinate.to_le_bytes())?;
     }
     let linear: Vec<f32> = (0..=u8::MAX).map(linear).collect();
-    let mut values = cloud.colors.iter().flatten().map(|&value| linear[usize::from(value)]);
-    values.try_for_each(|value| file.write_all(&value.to_le_bytes()))
+    for &value in part.cloud.colors.iter().flatten() {
+        file.write_all(&linear[usize::from(value)].to_le_bytes())?;
+    }
+    part.triangles.iter().try_for_each(|corners| put(file, corners))
 }
 
 /// The amount of light of a value of an image, 0 to 1 (IEC 61966-2-1).

@@ -23,7 +23,7 @@ pub use atomic::{create_folder, write_atomically};
 pub use colmap::{ColmapFormat, write_colmap};
 pub use depth_png::{depth_scale, write_depth_png};
 pub use g2o::{g2o_information, write_g2o};
-pub use glb::{PlacedCamera, ViewPoints, write_glb};
+pub use glb::{PlacedCamera, ViewPoints, write_glb, write_mesh_glb};
 pub use las::write_las;
 pub use map_model::{image_name, sparse_model};
 pub use npz::{Array, Values, write_npz};

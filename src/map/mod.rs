@@ -4,6 +4,7 @@ mod carving;
 mod cloud;
 mod consensus;
 mod fusion;
+mod level;
 mod mesh;
 mod occupancy;
 mod tsdf;
@@ -139,7 +140,7 @@ impl GlobalMap {
     }
 
     /// Returns all keyframes, oldest first.
-    pub fn keyframes(&self) -> impl Iterator<Item = &Keyframe> + Clone {
+    pub fn keyframes(&self) -> impl DoubleEndedIterator<Item = &Keyframe> + Clone {
         self.keyframes.values()
     }
 

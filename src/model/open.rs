@@ -1,10 +1,11 @@
 //! From the configuration to the back end that it names.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::{DType, Device};
 
-use super::dust3r::{BackendOptions as FamilyOptions, FamilyBackend, Network};
+use super::dust3r::{BackendOptions as FamilyOptions, FamilyBackend, Network, PairFeatures};
 use super::mapanything::architecture::PATCH_PX;
 use super::mapanything::preprocess::TargetSize;
 use super::mapanything::{
@@ -90,7 +91,26 @@ fn is_there(config: &ModelConfig, cache: &Cache) -> Result<()> {
 /// # Errors
 /// As [`open_geometry`].
 pub fn open(config: &Config) -> Result<Models> {
+    if config.model.name == "mast3r" {
+        return open_mast3r(config);
+    }
     Ok(Models { geometry: open_geometry(config)?, features: open_features(config)? })
+}
+
+/// MASt3R's network for geometry and, in the place of XFeat's, for features.
+fn open_mast3r(config: &Config) -> Result<Models> {
+    let network = Arc::new(open_family(&config.model)?);
+    let options = family_options(&config.model)?;
+    let features: Option<Box<dyn FeatureExtractor>> = match config.recognition.enabled {
+        true => Some(Box::new(PairFeatures::new(Arc::clone(&network), options.long_side_px)?)),
+        false => None,
+    };
+    Ok(Models { geometry: Box::new(FamilyBackend::new(network, options)), features })
+}
+
+fn family_options(config: &ModelConfig) -> Result<FamilyOptions> {
+    let long_side_px = family_side_px(config.resolution_px)?;
+    Ok(FamilyOptions { max_views: config.max_views, long_side_px })
 }
 
 /// Returns what finds local features, where the configuration wants it.
@@ -114,8 +134,7 @@ pub fn open_geometry(config: &Config) -> Result<Box<dyn ReconstructionModel>> {
         "sensor-depth" => Ok(Box::new(SensorDepth::new(config.sensor.clone()))),
         "mapanything" => Ok(Box::new(map_anything(&config.model)?)),
         "mast3r" | "dust3r" | "fast3r" => {
-            let long_side_px = family_side_px(config.model.resolution_px)?;
-            let options = FamilyOptions { max_views: config.model.max_views, long_side_px };
+            let options = family_options(&config.model)?;
             Ok(Box::new(FamilyBackend::new(open_family(&config.model)?, options)))
         }
         other => Err(unknown(other)),

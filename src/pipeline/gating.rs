@@ -5,13 +5,15 @@
 //! answers are held against what the images and the map show; the mean of the differences decides.
 
 use super::Pipeline;
-use super::inferring::{Candidate, Told};
+use super::asking::{Question, Told, wrong_count};
+use super::inferring::Candidate;
 use super::merging::{Comparison, Window};
 use super::refine_job::{fixed_scale_cost, look_settings};
 use super::scaling::RunningMean;
 use crate::config::PriorUse;
 use crate::dense_residual::Comparison as Residuals;
 use crate::error::Result;
+use crate::inference::Prediction;
 use crate::keyframe::KeyframeId;
 use crate::observer::{InferenceReport, PriorReport};
 use crate::pointmap::Pointmap;
@@ -34,19 +36,24 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    fn is_open(&self, usage: PriorUse) -> bool {
+    /// Whether a prior is told: until the evidence is against it.
+    fn is_open(&self, usage: PriorUse, closing_sigmas: f64) -> bool {
         match usage {
             PriorUse::Always => true,
             PriorUse::Never => false,
-            PriorUse::Auto => self.gain.mean() >= 0.0,
+            PriorUse::Auto => {
+                self.gain.count() < 1.0
+                    || self.gain.mean() >= -closing_sigmas * self.gain.standard_error(PRIOR_SIGMA)
+            }
         }
     }
 
-    fn report(&self, usage: PriorUse) -> PriorReport {
+    fn report(&self, usage: PriorUse, closing_sigmas: f64) -> PriorReport {
         PriorReport {
-            is_told: self.is_open(usage),
+            is_told: self.is_open(usage, closing_sigmas),
             tests: self.gain.count() as usize,
             mean_gain: self.gain.mean(),
+            gain_error: self.gain.standard_error(PRIOR_SIGMA),
         }
     }
 }
@@ -66,38 +73,75 @@ impl Pipeline {
         (self.model.max_views() > 1).then(|| InferenceReport {
             merged,
             refused,
-            depth: self.inferring.gates.depth.report(priors.depth),
-            poses: self.inferring.gates.poses.report(priors.poses),
+            most_views: self.most_views(),
+            depth: self.inferring.gates.depth.report(priors.depth, priors.closing_sigmas),
+            poses: self.inferring.gates.poses.report(priors.poses, priors.closing_sigmas),
         })
     }
 
     /// What the model is told beside images.
     pub(super) fn told(&self) -> Told {
         let (priors, gates) = (&self.config.model.priors, &self.inferring.gates);
-        Told { depth: gates.depth.is_open(priors.depth), poses: gates.poses.is_open(priors.poses) }
+        let sigmas = priors.closing_sigmas;
+        let depth = gates.depth.is_open(priors.depth, sigmas);
+        Told { depth, poses: gates.poses.is_open(priors.poses, sigmas) }
     }
 
-    /// What the model says of a window; when a prior is due for a test, with and without it, and
-    /// what agrees better with the map is taken.
+    /// What is asked of a window: when a prior is due for a test, twice, with and without it.
+    pub(super) fn questions(
+        &self,
+        candidate: Candidate<'_>,
+        others: &[KeyframeId],
+    ) -> Vec<Question> {
+        let told = self.told();
+        let all = std::iter::once(told).chain(self.due_test(candidate, others, told));
+        all.map(|told| self.question(candidate, others, told)).collect()
+    }
+
+    /// What the model says of a window, as far as it is asked at once.
     pub(super) fn infer_gated(
         &mut self,
         candidate: Candidate<'_>,
         others: &[KeyframeId],
     ) -> Result<Window> {
-        let told = self.told();
-        let window = self.infer_window(candidate, others, told)?;
-        let Some(other_told) = self.due_test(candidate, others, told) else { return Ok(window) };
-        let other = self.infer_window(candidate, others, other_told)?;
-        let costs = (self.cost(&candidate, &window), self.cost(&candidate, &other));
-        let (Some(cost), Some(other_cost)) = costs else { return Ok(window) };
+        let questions = self.questions(candidate, others);
+        let model = self.model.here()?;
+        let answers = questions.iter().map(|question| question.put(model));
+        let answers: Vec<Prediction> = answers.collect::<Result<_>>()?;
+        self.weighed(candidate, &questions, answers)
+    }
+
+    /// What the answers to all questions of a window say: of two the one that agrees better with the
+    /// map, and the gate takes note.
+    pub(super) fn weighed(
+        &mut self,
+        candidate: Candidate<'_>,
+        questions: &[Question],
+        answers: Vec<Prediction>,
+    ) -> Result<Window> {
+        let told: Vec<Told> = questions.iter().map(|question| question.told).collect();
+        let heard = questions.iter().zip(answers).map(|(q, a)| self.heard(candidate, q, a));
+        let mut windows: Vec<Window> = heard.collect::<Result<_>>()?;
+        if let [window, other] = &windows[..]
+            && let Some(cost) = self.cost(&candidate, window)
+            && let Some(other_cost) = self.cost(&candidate, other)
+        {
+            self.note_test([told[0], told[1]], other_cost - cost);
+            if other_cost < cost {
+                windows.swap(0, 1);
+            }
+        }
+        windows.into_iter().next().ok_or_else(|| wrong_count(1, 0))
+    }
+
+    /// Takes note of how much less the first of two answers costs.
+    fn note_test(&mut self, [told, other]: [Told; 2], gain: f64) {
         let gates = &mut self.inferring.gates;
-        let (gate, is_told) = match told.depth == other_told.depth {
+        let (gate, is_told) = match told.depth == other.depth {
             true => (&mut gates.poses, told.poses),
             false => (&mut gates.depth, told.depth),
         };
-        let gain = other_cost - cost;
         gate.gain.add(if is_told { gain } else { -gain }, PRIOR_SIGMA);
-        Ok(if other_cost < cost { other } else { window })
     }
 
     /// What else the model is to be told for a test, the priors by turns.
@@ -168,13 +212,24 @@ mod tests {
     #[test]
     fn a_gate_closes_when_a_prior_does_harm_and_opens_again() {
         let mut gate = Gate::default();
-        assert!(gate.is_open(PriorUse::Auto));
+        assert!(gate.is_open(PriorUse::Auto, 1.0));
         gate.gain.add(-0.2, PRIOR_SIGMA);
-        assert!(!gate.is_open(PriorUse::Auto));
-        assert!(gate.is_open(PriorUse::Always));
+        assert!(!gate.is_open(PriorUse::Auto, 1.0));
+        assert!(gate.is_open(PriorUse::Always, 1.0));
         gate.gain.add(0.5, PRIOR_SIGMA);
-        assert!(gate.is_open(PriorUse::Auto));
-        assert!(!gate.is_open(PriorUse::Never));
-        assert_eq!(gate.report(PriorUse::Auto).tests, 2);
+        assert!(gate.is_open(PriorUse::Auto, 1.0));
+        assert!(!gate.is_open(PriorUse::Never, 1.0));
+        assert_eq!(gate.report(PriorUse::Auto, 1.0).tests, 2);
+    }
+
+    #[test]
+    fn a_single_answer_that_is_a_little_worse_closes_no_gate() {
+        let mut gate = Gate::default();
+        gate.gain.add(-0.05, PRIOR_SIGMA);
+        assert!(gate.is_open(PriorUse::Auto, 1.0) && !gate.is_open(PriorUse::Auto, 0.0));
+        for _ in 0..20 {
+            gate.gain.add(-0.05, PRIOR_SIGMA);
+        }
+        assert!(!gate.is_open(PriorUse::Auto, 1.0), "by now it is sure");
     }
 }

@@ -15,6 +15,7 @@ use crate::dense_residual::RelativeView;
 use crate::error::{Error, Result};
 use crate::geometry::Se3;
 use crate::keyframe::{Keyframe, KeyframeId};
+use crate::pointmap::Pointmap;
 use crate::tracking::{Tracked, has_left_keyframe};
 use crate::window::{overlap_frac, sample_window, seen_frac};
 
@@ -46,14 +47,16 @@ impl Pipeline {
         let depth_m = frame.mean_depth_m.unwrap_or_else(|| seen_depth_m(current));
         let shared =
             shared_frac(frame, current, &frame_from_keyframe.inverse()).min(tracked.overlap_frac);
+        let is_weak = frame.mean_depth_m.is_none() && self.is_weakening(tracked);
         let has_left =
             has_left_keyframe(&frame_from_keyframe, shared, depth_m, &self.config.keyframe)
-                || (frame.mean_depth_m.is_none() && self.is_weakening(tracked));
-        if !has_left && !self.wants_keyframe {
+                || is_weak;
+        if !has_left && !self.wants_keyframe && !self.late.is_urgent() {
             return Ok(KeyframeChange::default());
         }
         let current_id = current.id;
         let world_from_camera = current.world_from_camera * frame_from_keyframe.inverse();
+        self.late.note_weakness(is_weak);
         let older = match self.wants_keyframe {
             true => None,
             false => self.better_keyframe(frame, &world_from_camera, current_id, shared),
@@ -64,16 +67,25 @@ impl Pipeline {
         if tracked.inlier_frac < self.config.keyframe.min_inlier_frac {
             return Ok(KeyframeChange::default());
         }
+        if self.late.is_on() {
+            self.ask_for_keyframe(Candidate { frame, world_from_camera });
+            return Ok(KeyframeChange::default());
+        }
         let keyframe = match self.add_keyframe(frame, world_from_camera) {
             Err(Error::MissingInput { .. }) => return Ok(KeyframeChange::default()),
             added => added?,
         };
         self.wants_keyframe = false;
-        let mut loop_closed = self.align_around(keyframe, None);
-        loop_closed |= self.close_loop(keyframe, frame);
+        let loop_closed = self.tie_in(keyframe, frame);
         self.set_anchor(keyframe);
         self.hang_on(keyframe, RelativeView::identity());
         Ok(KeyframeChange { new_keyframe: Some(keyframe), loop_closed })
+    }
+
+    /// Brings a new keyframe into agreement with the others; returns whether that closed a loop.
+    pub(super) fn tie_in(&mut self, keyframe: KeyframeId, frame: &PreparedFrame) -> bool {
+        let loop_closed = self.align_around(keyframe, None);
+        loop_closed | self.close_loop(keyframe, frame)
     }
 
     /// Goes on from an older keyframe. Where nothing ties it to the one that is left, the two are
@@ -179,7 +191,18 @@ impl Pipeline {
         frame: &PreparedFrame,
         world_from_camera: Se3,
     ) -> Result<KeyframeId> {
-        let pointmap = self.infer_geometry(Candidate { frame, world_from_camera })?;
+        let candidate = Candidate { frame, world_from_camera };
+        let pointmap = self.infer_geometry(candidate)?;
+        self.insert_keyframe(candidate, pointmap)
+    }
+
+    /// Makes a keyframe of a view whose geometry is known.
+    pub(super) fn insert_keyframe(
+        &mut self,
+        candidate: Candidate<'_>,
+        pointmap: Pointmap,
+    ) -> Result<KeyframeId> {
+        let Candidate { frame, world_from_camera } = candidate;
         let id = self.map.take_id();
         if let Some((features, recognizer)) = self.describe(frame).zip(self.recognizer.as_mut()) {
             recognizer.insert(id, features)?;

@@ -88,8 +88,12 @@ impl Pipeline {
         let near = self.tied_to(newest);
         let gap = self.config.recognition.min_loop_gap_keyframes;
         let exclude = |id: KeyframeId| near.contains(&id) || newest.0.saturating_sub(id.0) < gap;
-        let query =
-            Query { features, camera: &keyframe.camera, pointmap: Some(&keyframe.pointmap) };
+        let query = Query {
+            image: &keyframe.frame.color,
+            features,
+            camera: &keyframe.camera,
+            pointmap: Some(&keyframe.pointmap),
+        };
         let sight = |id: KeyframeId| -> Option<Sighting> {
             let sighting = recognizer.sight(&query, self.map.get(id)?)?;
             (self.suspicion(newest, &sighting) != Suspicion::Absurd).then_some(sighting)

@@ -78,6 +78,7 @@ impl Pipeline {
         (self.map_from_world, self.fix) = (None, None);
         self.suspected.clear();
         self.inferring = Inferring::default();
+        self.late.forget();
         if let Some(recognizer) = &mut self.recognizer {
             recognizer.clear();
         }
@@ -109,8 +110,7 @@ impl Pipeline {
             }
         };
         if let Some(keyframe) = change.new_keyframe {
-            self.settle_focal()?;
-            self.settle_scale(keyframe);
+            self.settle_units(keyframe)?;
         }
         let mut update = self.update(frame.frame.id, frame.frame.stamp, state);
         update.world_from_camera = self.last_pose();
@@ -124,6 +124,13 @@ impl Pipeline {
         update.new_keyframe = change.new_keyframe;
         update.loops_closed = usize::from(change.loop_closed);
         Ok(update)
+    }
+
+    /// What a new keyframe tells of the focal length and of the map's unit.
+    pub(super) fn settle_units(&mut self, newest: KeyframeId) -> Result<()> {
+        self.settle_focal()?;
+        self.settle_scale(newest);
+        Ok(())
     }
 
     fn fuse_frame(&mut self, frame: &PreparedFrame, tracked: &Tracked) {

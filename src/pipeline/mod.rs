@@ -3,12 +3,14 @@
 //! A function of its inputs: no files, clocks or threads of its own, so two replays of one
 //! recording are identical, bit for bit.
 
+mod asking;
 mod calibrating;
 mod drift;
 mod gating;
 mod inferring;
 mod joining;
 mod keyframing;
+mod late;
 mod localizing;
 mod locate;
 mod looping;
@@ -34,10 +36,10 @@ use crate::dense_residual::RelativeView;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, OdometryPrior};
 use crate::geometry::Se3;
-use crate::inference::{Models, ReconstructionModel};
+use crate::inference::Models;
 use crate::keyframe::KeyframeId;
 use crate::map::GlobalMap;
-use crate::observer::{MapUpdate, TrackingState};
+use crate::observer::{MapUpdate, MapView, TrackingState};
 use crate::pose_graph::PoseGraph;
 use crate::recognition::{Recognizer, Sighting};
 use crate::reference::Reference;
@@ -48,6 +50,8 @@ use crate::window::{CovisibilityGraph, Places};
 
 use drift::Travel;
 pub use joining::Joined;
+use late::{Late, ModelPlace};
+pub use late::{WindowJob, WindowOutcome};
 use localizing::Fix;
 pub use localizing::Localization;
 pub use prepare::{PreparedFrame, prepare};
@@ -59,7 +63,7 @@ pub use snapshot::{GraphSnapshot, KeyframeSnapshot, MapSnapshot};
 /// Turns frames into poses and a map.
 pub struct Pipeline {
     config: Config,
-    model: Box<dyn ReconstructionModel>,
+    model: ModelPlace,
     tracker: Tracker,
     map: GlobalMap,
     covisibility: CovisibilityGraph,
@@ -85,6 +89,8 @@ pub struct Pipeline {
     recognizer: Option<Recognizer>,
     /// What is remembered of the model's windows.
     inferring: Inferring,
+    /// The window whose answer is yet to come, where answers are not waited for.
+    late: Late,
     /// How far the camera has come.
     travel: Travel,
     /// Loops that keyframes of late saw and nothing has borne out yet, in order.
@@ -140,7 +146,7 @@ impl Pipeline {
         Self {
             tracker: Tracker::new(config.tracking.clone(), config.sensor.noise()),
             config,
-            model,
+            model: ModelPlace::new(model),
             map: GlobalMap::default(),
             covisibility: CovisibilityGraph::default(),
             places: Places::default(),
@@ -156,6 +162,7 @@ impl Pipeline {
             wants_keyframe: false,
             recognizer,
             inferring: Inferring::default(),
+            late: Late::default(),
             travel: Travel::default(),
             suspected: Vec::new(),
         }
@@ -197,7 +204,7 @@ impl Pipeline {
             false => self.map_frame(frame, location)?,
         };
         self.note_fix(&frame.frame, &update);
-        Ok(update)
+        Ok(self.with_arrivals(update))
     }
 
     /// Places a frame, and grows the map by it.
@@ -223,6 +230,17 @@ impl Pipeline {
     /// Returns the map.
     pub fn map(&self) -> &GlobalMap {
         &self.map
+    }
+
+    /// Returns the map with all that observers may look at.
+    pub fn view(&self) -> MapView<'_> {
+        MapView {
+            map: &self.map,
+            covisibility: &self.covisibility,
+            pose_graph: &self.pose_graph,
+            loops: &self.long_ties,
+            map_from_world: self.map_from_world,
+        }
     }
 
     /// Returns which keyframes see the same things.

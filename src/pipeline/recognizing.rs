@@ -44,7 +44,8 @@ impl Pipeline {
     fn sightings(&self, frame: &PreparedFrame, features: &ViewFeatures) -> Vec<Sighting> {
         let Some(recognizer) = &self.recognizer else { return Vec::new() };
         let pointmap = pointmap_of(frame, self.config.sensor.noise());
-        let query = Query { features, camera: &frame.camera, pointmap: pointmap.as_ref() };
+        let image = &frame.frame.color;
+        let query = Query { image, features, camera: &frame.camera, pointmap: pointmap.as_ref() };
         let candidates = recognizer.candidates(features, |_| false).unwrap_or_default();
         let keyframes = candidates.into_iter().filter_map(|id| self.map.get(id));
         keyframes.filter_map(|keyframe| recognizer.sight(&query, keyframe)).collect()

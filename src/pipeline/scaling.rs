@@ -58,6 +58,11 @@ impl RunningMean {
         ((self.squares + prior_sigma * prior_sigma) / self.count.max(1.0)).sqrt()
     }
 
+    /// Standard deviation of the mean; infinite without a value.
+    pub fn standard_error(&self, prior_sigma: f64) -> f64 {
+        self.variance(prior_sigma).sqrt()
+    }
+
     /// Variance of the mean; infinite without a value.
     fn variance(&self, prior_sigma: f64) -> f64 {
         self.sigma(prior_sigma).powi(2) / self.count

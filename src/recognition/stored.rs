@@ -58,6 +58,7 @@ impl Recognizer {
         let found = self.index.query_signature(&stored.signature, self.config.max_candidates)?;
         let features = unpacked(stored);
         let query = super::Query {
+            image: &view.frame.color,
             features: &features,
             camera: &view.camera,
             pointmap: Some(&view.pointmap),

@@ -24,7 +24,7 @@ use crate::keyframe::{Keyframe, KeyframeId};
 use crate::messages::decoding;
 use crate::observer::MapUpdate;
 use crate::pipeline::{MapSnapshot as WholeMap, Pipeline, PreparedFrame, Refined, prepare};
-use crate::runtime::Stopwatch;
+use crate::runtime::{Answers, Pace, Stopwatch};
 use crate::stamp::Stamp;
 use crate::trajectory::{StampedPose, Trajectory};
 
@@ -32,6 +32,7 @@ use crate::trajectory::{StampedPose, Trajectory};
 pub struct Session {
     settings: Settings,
     pipeline: Pipeline,
+    answers: Answers,
     tree: FrameTree,
     samples: MapSamples,
     next_id: u64,
@@ -72,8 +73,10 @@ impl Session {
         let Models { geometry, features } = models.into();
         let report = Report { model: geometry.name(), ..Report::default() };
         let models = Models { geometry: stopwatch.on(geometry), features };
+        let mut pipeline = Pipeline::new(settings.pipeline.clone(), models);
         Self {
-            pipeline: Pipeline::new(settings.pipeline.clone(), models),
+            answers: Answers::new(Pace::WhenThere, &mut pipeline),
+            pipeline,
             settings,
             tree,
             samples: MapSamples::default(),
@@ -181,12 +184,14 @@ impl Session {
         parts: &FrameParts,
         prepared: Result<PreparedFrame>,
     ) -> Result<FrameOutput> {
+        self.answers.before_frame(&mut self.pipeline)?;
         let update = match prepared {
             Ok(frame) => self.pipeline.process_prepared(&frame)?,
             Err(reason) => {
                 self.pipeline.refuse(self.next_id, parts.color.stamp, reason.to_string())
             }
         };
+        self.answers.after_frame(&mut self.pipeline);
         self.next_id += 1;
         self.report.note(&update, self.stopwatch.figures());
         let placement = update.world_from_camera.map(|pose| self.place(parts, &update, pose));

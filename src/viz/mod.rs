@@ -4,6 +4,7 @@ mod canvas;
 mod cloud;
 mod framing;
 mod panel;
+pub mod rerun;
 mod splat;
 mod trajectory;
 mod upright;
@@ -13,7 +14,7 @@ use std::path::Path;
 pub use canvas::save_png;
 pub use cloud::cloud_figure;
 pub use trajectory::{pieces, trajectory_figure};
-pub use upright::upright_direction;
+pub use upright::{upright_axis, upright_direction, upright_from_world};
 
 use crate::cloud::PointCloud;
 use crate::error::Result;

@@ -5,7 +5,7 @@ use nalgebra::{Point3, Vector3};
 
 use super::canvas::{Area, Drawn, finish, px};
 use super::panel::{Pieces, SpacePanel, draw_legend, draw_over_time, draw_title};
-use super::upright::upright_direction;
+use super::upright::{upright_axis, upright_direction};
 use crate::error::Result;
 use crate::evaluation::TrajectoryEvaluation;
 use crate::geometry::Sim3;
@@ -87,7 +87,7 @@ impl Views {
             Some((reference, evaluation)) => Self {
                 estimate: track(estimate, &evaluation.reference_from_estimate_rigid),
                 reference: track(reference, &Sim3::identity()),
-                up: upright_direction(reference),
+                up: upright_axis(reference),
             },
             None => Self {
                 estimate: track(estimate, &Sim3::identity()),

@@ -2,10 +2,11 @@
 
 use nalgebra::{Unit, UnitQuaternion, Vector3};
 
+use crate::geometry::Se3;
 use crate::trajectory::Trajectory;
 
-/// Cosine of 35 degrees: how far a world's axis may be from the cameras' mean upward direction to
-/// be taken for gravity's: worlds are rarely that askew.
+/// Cosine of 35 degrees: how far the axis that points up may be from the cameras' mean upward
+/// direction, in worlds that were made with one: people tilt cameras, and worlds are rarely askew.
 const SNAP_COSINE: f64 = 0.82;
 
 /// How much of the direction opposite to the view counts as upward: people tilt cameras down by
@@ -13,26 +14,39 @@ const SNAP_COSINE: f64 = 0.82;
 const BACKWARD_SHARE: f64 = 0.4;
 
 /// Returns the unit vector in the trajectory's world that points against gravity if the camera was
-/// held upright most of the time: a world axis where one is near, +z without a pose.
+/// held upright on average, to some 20 degrees; +z without a pose.
 pub fn upright_direction(trajectory: &Trajectory) -> Vector3<f64> {
     let upward =
         |rotation: &UnitQuaternion<f64>| rotation * Vector3::new(0.0, -1.0, -BACKWARD_SHARE);
     let sum: Vector3<f64> =
         trajectory.poses().iter().map(|p| upward(&p.world_from_camera.rotation)).sum();
-    let Some(mean) = Unit::try_new(sum, 1e-9) else { return Vector3::z() };
+    Unit::try_new(sum, 1e-9).map_or(Vector3::z(), Unit::into_inner)
+}
+
+/// Returns the same for a world that was made with one of its axes pointing up, as those of ground
+/// truth are: that axis, where one is near.
+pub fn upright_axis(trajectory: &Trajectory) -> Vector3<f64> {
+    let mean = upright_direction(trajectory);
     let axis = mean.iamax();
     if mean[axis].abs() < SNAP_COSINE {
-        return mean.into_inner();
+        return mean;
     }
     let mut snapped = Vector3::zeros();
     snapped[axis] = mean[axis].signum();
     snapped
 }
 
+/// Returns the turn by which `up`, a unit vector of the world, points along z.
+pub fn upright_from_world(up: &Vector3<f64>) -> Se3 {
+    // Upside down, any half turn about a level axis does.
+    let half_turn = || UnitQuaternion::from_axis_angle(&Vector3::x_axis(), std::f64::consts::PI);
+    let rotation = UnitQuaternion::rotation_between(up, &Vector3::z()).unwrap_or_else(half_turn);
+    Se3::from_parts(Vector3::zeros().into(), rotation)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::Se3;
     use crate::stamp::Stamp;
     use crate::trajectory::StampedPose;
     use nalgebra::Isometry3;
@@ -44,8 +58,19 @@ mod tests {
     }
 
     #[test]
+    fn the_world_of_the_first_camera_is_not_taken_to_be_level() {
+        let up = upright_direction(&turned(Vector3::zeros()));
+        let expected = Vector3::new(0.0, -1.0, -BACKWARD_SHARE).normalize();
+        assert!((up - expected).norm() < 1e-12, "{up}");
+        let turn = upright_from_world(&expected);
+        assert!((turn.rotation * expected - Vector3::z()).norm() < 1e-12);
+        let upside_down = upright_from_world(&-Vector3::z());
+        assert!((upside_down.rotation * -Vector3::z() - Vector3::z()).norm() < 1e-12);
+    }
+
+    #[test]
     fn a_level_or_tilted_camera_shows_the_axis_that_points_up() {
-        let up = |axis_angle| upright_direction(&turned(axis_angle));
+        let up = |axis_angle| upright_axis(&turned(axis_angle));
         assert_eq!(up(Vector3::zeros()), -Vector3::y());
         assert_eq!(up(Vector3::x() * -0.5), -Vector3::y());
         // A camera that looks along +x of a world with z up.
@@ -55,6 +80,6 @@ mod tests {
         let rolled = up(Vector3::z() * std::f64::consts::FRAC_PI_4);
         let expected = Vector3::new(0.5_f64.sqrt(), -0.5_f64.sqrt(), -BACKWARD_SHARE);
         assert!(rolled.cross(&expected).norm() < 1e-12 && rolled.dot(&expected) > 0.0);
-        assert_eq!(upright_direction(&Trajectory::default()), Vector3::z());
+        assert_eq!(upright_axis(&Trajectory::default()), Vector3::z());
     }
 }

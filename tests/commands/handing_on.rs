@@ -5,7 +5,7 @@ use crate::support::{Recorded, assert_tells};
 #[test]
 fn a_replay_leaves_the_map_in_the_formats_that_are_asked_for_and_a_page_shows_it() {
     let recorded = Recorded::of(20);
-    let formats = "ply,pcd,glb,las,colmap,colmap-text,tum,kitti,g2o,npz,mesh,occupancy";
+    let formats = "ply,pcd,glb,las,colmap,colmap-text,tum,kitti,g2o,npz,mesh,mesh-glb,occupancy";
     let said = recorded.success(&[
         "replay", "room", "--out", "out", "--export", formats, "--voxel", "0.03", "--floor", "-1.5",
     ]);
@@ -22,6 +22,7 @@ fn a_replay_leaves_the_map_in_the_formats_that_are_asked_for_and_a_page_shows_it
         "trajectory.kitti",
         "trajectory.times",
         "mesh.ply",
+        "mesh.glb",
         "occupancy.pgm",
     ] {
         assert!(recorded.bytes(&format!("out/export/{name}")).len() > 50, "{name}");

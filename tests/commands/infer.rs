@@ -65,6 +65,34 @@ fn a_folder_of_images_becomes_clouds_depths_cameras_and_figures() {
     assert!(depth.into_luma16().pixels().any(|pixel| pixel.0[0] > 0));
 }
 
+/// What is measured needs no network: depth along the rays of the camera, where it was.
+#[test]
+fn the_sensors_depth_is_a_model_like_the_others() {
+    let recorded = Recorded::of(3);
+    let measured = ["infer", "room/rgb", "--model", "sensor-depth", "--out", "out"];
+    let table = recorded.success(&[measured.as_slice(), &EVERYTHING[..5]].concat());
+    assert_tells(&table, &["0000", "0002", "mean depth", "results in out"]);
+    let metrics = recorded.metrics("out");
+    assert_eq!(metrics["views"][1]["known"], serde_json::json!(["intrinsics", "depth", "pose"]));
+    let cloud = read_ply(&recorded.path("out/points.ply")).unwrap();
+    assert_eq!(metrics["points"], cloud.points.len());
+    assert!(cloud.points.len() > 3 * 320 * 240 / 2, "{}", cloud.points.len());
+    let given = image::open(recorded.path("room/depth/0001.png")).unwrap().into_luma16();
+    let found = image::open(recorded.path("out/depth/0001.png")).unwrap().into_luma16();
+    let scale = metrics["depth_units_per_metre"].as_f64().unwrap() / 5000.0;
+    let off = given.pixels().zip(found.pixels()).filter(|(_, found)| found.0[0] > 0);
+    let off =
+        off.map(|(given, found)| (f64::from(given.0[0]) * scale - f64::from(found.0[0])).abs());
+    assert!(off.fold(0.0, f64::max) <= 1.0 + scale, "depth is not what was measured");
+    for (arguments, told) in [
+        (["--depth=room/depth", "--intrinsics", "room/calibration.yaml"].as_slice(), "--poses"),
+        (["--poses", "room/groundtruth.txt"].as_slice(), "--intrinsics and --depth"),
+    ] {
+        let message = recorded.failure(&[measured.as_slice(), arguments].concat(), 2);
+        assert_tells(&message, &["sensor-depth", "not known", told]);
+    }
+}
+
 #[test]
 fn one_image_is_enough_and_two_runs_are_equal() {
     let recorded = recorded();

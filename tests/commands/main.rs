@@ -19,4 +19,5 @@ mod model;
 mod replay;
 mod sfm;
 mod support;
+mod watching;
 mod weights;

@@ -33,6 +33,27 @@ fn a_run_with_random_weights_ends_in_good_order_and_is_lost() {
     }
 }
 
+/// The same with each network that sees pairs or sets: MASt3R's finds and matches places, too.
+#[test]
+fn a_run_with_a_network_of_the_other_family_ends_in_good_order() {
+    let folder =
+        |name: &str| format!("{}/tests/data/dust3r_family/{name}", env!("CARGO_MANIFEST_DIR"));
+    for (model, weights) in
+        [("mast3r", "mast3r"), ("dust3r", "dust3r_linear"), ("fast3r", "fast3r")]
+    {
+        let recorded = Recorded::of(6);
+        let weights = folder(weights);
+        let small = ["--weights", &weights, "--set", "model.resolution_px=96"];
+        let arguments = [&REPLAY, [model].as_slice(), &small].concat();
+        let output = recorded.recon(&arguments).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        let metrics = recorded.metrics("out");
+        assert_eq!(metrics["frames"], 6, "{model}: {message}");
+        let tracked = metrics["tracked"].as_u64().unwrap();
+        assert_eq!(output.status.success(), tracked > 0, "{model}: {message}");
+    }
+}
+
 #[test]
 fn reduced_weights_and_other_types_run_as_well() {
     let recorded = recorded(2, "tiny-v1.1");
@@ -65,7 +86,7 @@ fn auto_goes_by_the_cameras_depth_where_there_are_no_weights_and_says_so() {
     assert_eq!(code, Some(0), "{said}");
     assert_tells(&said, &["warning: ", "mapanything", "recon weights fetch"]);
     assert_eq!(recorded.metrics("out")["tracked"], 6);
-    assert_tells(&recorded.read("out/config.yaml"), &["name: sensor-depth"]);
+    assert_tells(&recorded.read("out/config.yaml"), &["name: \"sensor-depth\""]);
 
     // The same camera without its depth.
     recorded.remove("room/depth.txt");
@@ -75,7 +96,7 @@ fn auto_goes_by_the_cameras_depth_where_there_are_no_weights_and_says_so() {
 
     recorded.success(&["weights", "random", "--arch", "tiny-v1", "tiny"]);
     auto(&["--weights", "tiny", "--set", "model.resolution_px=112"]);
-    assert_tells(&recorded.read("out/config.yaml"), &["name: mapanything"]);
+    assert_tells(&recorded.read("out/config.yaml"), &["name: \"mapanything\""]);
 }
 
 /// Options, the exit status, and what the answer must name.

@@ -33,6 +33,16 @@ fn photographs_become_clouds_cameras_and_figures() {
     }
 }
 
+/// Descriptors that know nothing match nothing: no scene is made up, and the pairs are kept.
+#[test]
+fn mast3r_matches_every_pair_and_makes_no_scene_of_noise() {
+    let recorded = Recorded::of(3);
+    let weights = weights("mast3r");
+    let message = recorded.failure(&sfm("mast3r", &weights, &["--cache", "pairs"]), 1);
+    assert_tells(&message, &["aligning a scene", "0 correspondences"]);
+    assert_eq!(std::fs::read_dir(recorded.path("pairs")).unwrap().count(), 3);
+}
+
 /// These weights see nothing in front of the camera.
 #[test]
 fn a_run_without_a_point_has_failed_whatever_it_has_written() {

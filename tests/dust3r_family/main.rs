@@ -5,8 +5,10 @@
 
 mod backends;
 mod checkpoints;
+mod features;
 mod fixture;
 mod geometry;
 mod networks;
 mod scenes;
 mod support;
+mod tensors;

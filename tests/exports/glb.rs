@@ -1,18 +1,26 @@
-//! glTF files: header, description and points.
+//! glTF files: header, description, points and triangles.
+
+use std::path::Path;
 
 use nalgebra::{Isometry3, Matrix4, Point3, Translation3, UnitQuaternion, Vector3, Vector4};
 use recon_node::cloud::PointCloud;
-use recon_node::export::{PlacedCamera, ViewPoints, write_glb};
+use recon_node::error::Result;
+use recon_node::export::{PlacedCamera, ViewPoints, write_glb, write_mesh_glb};
 use recon_node::geometry::Intrinsics;
+use recon_node::map::TriangleMesh;
 use serde_json::Value;
 
 use crate::bytes::Bytes;
 
 /// The description and the points of a file, whose frame is checked.
 fn read_back(views: &[ViewPoints]) -> (Value, Vec<u8>) {
+    written(|path| write_glb(path, views))
+}
+
+fn written(write: impl Fn(&Path) -> Result<()>) -> (Value, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("points.glb");
-    write_glb(&path, views).unwrap();
+    write(&path).unwrap();
     let file = std::fs::read(&path).unwrap();
     let mut bytes = Bytes(&file);
     assert_eq!(bytes.take(4), b"glTF");
@@ -70,6 +78,25 @@ fn points_and_colours_come_back() {
     assert!((bytes.f32() - 0.215_860_5).abs() < 1e-6);
     assert!((bytes.f32() - 1.0 / 255.0 / 12.92).abs() < 1e-9);
     assert!(json["meshes"][1]["primitives"][0]["attributes"].get("COLOR_0").is_none());
+}
+
+#[test]
+fn triangles_come_back() {
+    let points = [[0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 1.0]];
+    let vertices = view("", &points, &[[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]]).cloud;
+    let triangles = vec![[0, 1, 2], [2, 1, 3]];
+    let mesh = TriangleMesh { vertices, normals: Vec::new(), triangles: triangles.clone() };
+    let (json, buffer) = written(|path| write_mesh_glb(path, &mesh));
+    let primitive = &json["meshes"][0]["primitives"][0];
+    assert_eq!(primitive["mode"], 4);
+    let (indices, mut bytes) = accessor(&json, &buffer, &primitive["indices"]);
+    let kind = (&indices["type"], &indices["componentType"], &indices["count"]);
+    assert_eq!(kind, (&"SCALAR".into(), &5125.into(), &6.into()));
+    let found: Vec<[u32; 3]> = (0..2).map(|_| [bytes.u32(), bytes.u32(), bytes.u32()]).collect();
+    assert_eq!(found, triangles);
+    let (positions, mut bytes) = accessor(&json, &buffer, &primitive["attributes"]["POSITION"]);
+    assert_eq!(positions["count"], 4);
+    assert_eq!([bytes.f32(), bytes.f32(), bytes.f32()], points[0]);
 }
 
 #[test]

@@ -15,12 +15,13 @@ use recon_node::geometry::{Se3, se3};
 use recon_node::inference::ReconstructionModel;
 use recon_node::inference::View;
 use recon_node::keyframe::{Keyframe, KeyframeId};
-use recon_node::map::{GlobalMap, MapConfig, Occupancy, OccupancyConfig};
+use recon_node::map::{GlobalMap, MapConfig, Occupancy, OccupancyConfig, OccupancyGrid};
 use recon_node::model::SensorDepth;
 use recon_node::pipeline::{PreparedFrame, prepare};
 use recon_node::simulator::{Simulator, SimulatorConfig};
 use recon_node::stamp::Stamp;
 use recon_node::trajectory::{StampedPose, Trajectory};
+use recon_node::viz::{upright_direction, upright_from_world};
 
 /// The furnished room from a round's keyframes at their true poses; its world has z up.
 fn room() -> (Simulator, GlobalMap) {
@@ -256,6 +257,32 @@ fn a_mesh_lies_on_the_surface_faces_inward_and_comes_back() {
         let corners = mesh.triangles[mesh.triangles.len() - 1].map(u32::to_le_bytes).concat();
         assert!(bytes.len() > faces && last == corners);
     });
+}
+
+/// The world of a map is that of its first camera, which may have looked at the floor.
+#[test]
+fn a_map_that_begins_tilted_stands_upright_and_its_plan_is_that_of_the_level_one() {
+    let (_, level) = room();
+    let tilted_from_level = Se3::new(Vector3::zeros(), Vector3::new(0.55, -0.3, 0.9));
+    let mut map = level.clone();
+    let turned = level.keyframes().map(|k| (k.id, tilted_from_level * k.world_from_camera));
+    map.set_poses(&turned.collect());
+    let pose =
+        |k: &Keyframe| StampedPose { stamp: k.frame.stamp, world_from_camera: k.world_from_camera };
+    let about = upright_direction(&Trajectory::new(map.keyframes().map(pose).collect()));
+    let up = map.up(&about);
+    let off_deg = up.angle(&(tilted_from_level * Vector3::z())).to_degrees();
+    assert!(off_deg < 0.5, "{off_deg} degrees off");
+
+    let upright = upright_from_world(&up);
+    let righted = map.keyframes().map(|k| (k.id, upright * k.world_from_camera)).collect();
+    map.set_poses(&righted);
+    let [plan, expected] = [&map, &level]
+        .map(|map| map.occupancy(&surface(map), &OccupancyConfig::default()).unwrap());
+    let free = |plan: &OccupancyGrid| plan.cells.iter().filter(|c| **c == Occupancy::Free).count();
+    assert!((plan.floor_m - expected.floor_m).abs() < 0.03, "the floor is at {}", plan.floor_m);
+    let share = free(&plan) as f64 / free(&expected) as f64;
+    assert!((0.97..1.03).contains(&share), "{share} of the free cells");
 }
 
 #[test]

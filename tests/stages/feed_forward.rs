@@ -20,14 +20,14 @@ use crate::pipeline::{process, small_scene};
 const FRAMES: usize = 90;
 const SIZE: (u32, u32) = (320, 240);
 
-fn simulator() -> Simulator {
+pub fn simulator() -> Simulator {
     let config = SimulatorConfig { width: SIZE.0, height: SIZE.1, ..SimulatorConfig::default() };
     Simulator::with_scene(config, small_scene()).unwrap()
 }
 
 /// What a [`Wobbly`] model gets wrong.
 #[derive(Clone, Copy)]
-struct Wrong {
+pub struct Wrong {
     /// Greatest share by which a window is too large or too small.
     scale: f64,
     /// Greatest share by which depth is off somewhere in the image.
@@ -39,14 +39,14 @@ struct Wrong {
 }
 
 /// Knows the true geometry, and gets each window wrong in its own way.
-struct Wobbly {
+pub struct Wobbly {
     simulator: Simulator,
     wrong: Wrong,
     windows: usize,
 }
 
 impl Wobbly {
-    fn new(wrong: Wrong) -> Self {
+    pub fn new(wrong: Wrong) -> Self {
         Self { simulator: simulator(), wrong, windows: 0 }
     }
 
@@ -117,23 +117,23 @@ impl ReconstructionModel for Wobbly {
     }
 }
 
-fn recording() -> Vec<Frame> {
+pub fn recording() -> Vec<Frame> {
     let mut simulator = simulator();
     (0..FRAMES).map(|index| simulator.render(index).unwrap()).collect()
 }
 
-fn without_depth(frames: Vec<Frame>) -> Vec<Frame> {
+pub fn without_depth(frames: Vec<Frame>) -> Vec<Frame> {
     frames.into_iter().map(|frame| Frame { depth: None, ..frame }).collect()
 }
 
-fn judged(pipeline: &Pipeline) -> TrajectoryMetrics {
+pub fn judged(pipeline: &Pipeline) -> TrajectoryMetrics {
     let truth = simulator().info().reference.clone().unwrap();
     let found = pipeline.trajectory();
     evaluate_trajectory(&found, &truth, None, DEFAULT_MAX_DIFFERENCE_SECS).unwrap().metrics
 }
 
 /// The longest way between two places of the true trajectory, metres.
-fn extent_m() -> f64 {
+pub fn extent_m() -> f64 {
     let truth = simulator().info().reference.clone().unwrap();
     let places: Vec<_> =
         truth.poses()[..FRAMES].iter().map(|p| p.world_from_camera.translation.vector).collect();
@@ -147,14 +147,14 @@ fn run(frames: &[Frame], wrong: Wrong) -> (Pipeline, Vec<MapUpdate>) {
     (pipeline, updates)
 }
 
-fn assert_placed(updates: &[MapUpdate]) {
+pub fn assert_placed(updates: &[MapUpdate]) {
     for update in updates {
         assert!(update.state.has_pose(), "frame {}: {:?}", update.frame_id, update.state);
     }
 }
 
-const RIGHT: Wrong = Wrong { scale: 0.0, warp: 0.0, fails_each: 0, focal: 0.0 };
-const USUAL: Wrong = Wrong { scale: 0.2, warp: 0.06, fails_each: 0, focal: 0.05 };
+pub const RIGHT: Wrong = Wrong { scale: 0.0, warp: 0.0, fails_each: 0, focal: 0.0 };
+pub const USUAL: Wrong = Wrong { scale: 0.2, warp: 0.06, fails_each: 0, focal: 0.05 };
 
 #[test]
 fn a_camera_without_depth_is_placed_by_images_alone() {
@@ -206,6 +206,7 @@ fn priors_are_put_to_the_test_and_reported() {
     assert!(report.merged > 4 && report.refused == 0);
     assert!(report.depth.tests + report.poses.tests > 0);
     assert_eq!(report.depth.is_told, report.depth.mean_gain >= 0.0);
+    assert_eq!(report.depth.gain_error.is_finite(), report.depth.tests > 0);
 }
 
 #[test]

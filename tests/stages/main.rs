@@ -8,6 +8,7 @@ mod carving;
 mod dense_residual;
 mod feed_forward;
 mod frame;
+mod late;
 mod map;
 mod model_geometry;
 mod pipeline;

@@ -1,15 +1,19 @@
 //! Recognition: places seen again from elsewhere. Loops are tested in `tests/loops`.
 
+use std::sync::Mutex;
+
 use image::RgbImage;
 use nalgebra::Matrix6;
 use recon_node::config::Config;
 use recon_node::error::Result;
-use recon_node::features::{FeatureExtractor, ImageFeatures};
+use recon_node::features::{FeatureExtractor, ImageFeatures, PixelPair};
 use recon_node::frame::Frame;
 use recon_node::geometry::Se3;
+use recon_node::inference::Models;
 use recon_node::keyframe::KeyframeId;
+use recon_node::matching::mutual_nearest;
 use recon_node::matching::two_view::TwoViewPose;
-use recon_node::model;
+use recon_node::model::{self, xfeat::XFeat};
 use recon_node::observer::TrackingState;
 use recon_node::pipeline::Pipeline;
 use recon_node::recognition::{RecognitionConfig, Recognizer, Sighting};
@@ -56,6 +60,42 @@ fn put_down() -> Vec<Se3> {
 
 #[test]
 fn a_camera_that_was_carried_off_is_recognised_from_far_off() {
+    is_recognised_from_far_off(pipeline);
+}
+
+/// Finds places as XFeat does, and has no keypoints: it looks at both images of a pair.
+struct InPairs(Mutex<XFeat>);
+
+impl FeatureExtractor for InPairs {
+    fn descriptor_dim(&self) -> usize {
+        self.0.lock().unwrap().descriptor_dim()
+    }
+
+    fn extract(&mut self, image: &RgbImage, max_keypoints: usize) -> Result<ImageFeatures> {
+        let dense = self.0.lock().unwrap().extract(image, max_keypoints)?.dense;
+        Ok(ImageFeatures { dense, ..ImageFeatures::default() })
+    }
+
+    fn match_pair(&self, first: &RgbImage, second: &RgbImage) -> Result<Option<Vec<PixelPair>>> {
+        let mut network = self.0.lock().unwrap();
+        let [a, b] = [first, second].map(|image| network.extract(image, 1000).unwrap());
+        let found = mutual_nearest(64, &a.descriptors, &b.descriptors, 0.75)?;
+        let pixels = |(i, j): &(u32, u32)| [a.pixels[*i as usize], b.pixels[*j as usize]];
+        Ok(Some(found.iter().map(pixels).collect()))
+    }
+}
+
+#[test]
+fn a_network_that_looks_at_pairs_recognises_without_keypoints() {
+    is_recognised_from_far_off(|| {
+        let features = InPairs(Mutex::new(XFeat::bundled().unwrap()));
+        let config = Config::default();
+        let geometry = model::open_geometry(&config).unwrap();
+        Pipeline::new(config, Models { geometry, features: Some(Box::new(features)) })
+    });
+}
+
+fn is_recognised_from_far_off(pipeline: impl Fn() -> Pipeline) {
     for (case, stand) in put_down().into_iter().enumerate() {
         let mut pipeline = pipeline();
         let mapped = process(&mut pipeline, &looking(15));

@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use recon_node::error::{Error, Result};
 use recon_node::frame::Frame;
-use recon_node::map::GlobalMap;
-use recon_node::observer::{MapUpdate, Observer};
-use recon_node::runtime::{RunReport, replay};
+use recon_node::observer::{Observation, Observer};
+use recon_node::runtime::{Outlet, RunReport, replay};
 use recon_node::source::{FrameSource, Skip, SourceInfo, SourceItem};
 
 use crate::pipeline::{pipeline, process, swaying};
@@ -60,9 +59,9 @@ impl<F: FnMut(u64) -> Result<()>> Witness<F> {
 }
 
 impl<F: FnMut(u64) -> Result<()>> Observer for Witness<F> {
-    fn observe(&mut self, update: &MapUpdate, map: &GlobalMap) -> Result<()> {
-        self.seen.push((update.frame_id, map.len()));
-        (self.act)(update.frame_id)
+    fn observe(&mut self, seen: &Observation<'_>) -> Result<()> {
+        self.seen.push((seen.update.frame_id, seen.view.map.len()));
+        (self.act)(seen.update.frame_id)
     }
 }
 
@@ -169,4 +168,26 @@ fn quantiles_are_those_of_the_sorted_latencies() {
     for (frac, expected) in cases {
         assert_eq!(report.latency_quantile_secs(frac), Some(expected), "{frac}");
     }
+}
+
+#[test]
+fn an_outlet_never_lets_anyone_wait_and_works_off_all_in_order() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (tell, told) = std::sync::mpsc::channel::<usize>();
+    let outlet = Outlet::start(2, move |item| {
+        wait.recv().unwrap();
+        tell.send(item).unwrap();
+    });
+    // The first is taken at once or waits with two others; sooner or later there is no room.
+    let refused = (0..9).find_map(|item| outlet.offer(item).err()).unwrap();
+    assert!((2..=3).contains(&refused), "{refused}");
+    (0..20).for_each(|_| go.send(()).unwrap());
+    assert!(outlet.finish(refused..10));
+    assert_eq!(told.iter().collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_outlet_whose_work_panics_says_so() {
+    let outlet = Outlet::start(1, |item: usize| assert_eq!(item, 0));
+    assert!(!outlet.finish([0, 1, 2, 3]));
 }

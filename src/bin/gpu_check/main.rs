@@ -10,6 +10,7 @@
 
 mod chip;
 mod kernels;
+mod pairs;
 mod parity;
 mod table;
 mod timing;
@@ -76,8 +77,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
         let times = timing::measure(&device)?;
         println!("### Inference, random weights, 518x392, bf16, images only\n");
         println!("{}", timing::table(&times, &chip));
+        let pairs = pairs::measure(&device)?;
+        println!("### DUSt3R, MASt3R and Fast3R, random weights, 512x384, bf16\n");
+        println!("{}", pairs::table(&pairs));
         if let Some(path) = &arguments.json {
-            std::fs::write(path, timing::json(&times)?)
+            std::fs::write(path, timing::json(&times, &pairs)?)
                 .with_context(|| format!("{}: cannot be written", path.display()))?;
         }
     }

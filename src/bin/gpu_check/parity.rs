@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device};
+use recon_node::model::dust3r::{Network, parity as family};
 use recon_node::model::mapanything::parity::{Case, Comparison, Limits, compare};
 use recon_node::model::mapanything::{LoadOptions, MapAnything};
 use recon_node::model::nn;
@@ -12,6 +13,10 @@ use super::table::markdown;
 
 /// By how much f32 limits are wider than on the CPU: a GPU adds in other orders.
 const F32_ALLOWANCE: f64 = 4.0;
+
+/// How far the family's results may be off in bf16, of their largest number. It rounds to 2^-9, a
+/// dozen blocks and a head one after the other.
+const FAMILY_BF16_LIMIT: f64 = 0.05;
 
 /// How far one case is off.
 pub struct Parity {
@@ -69,23 +74,45 @@ pub fn table(cases: &[Parity]) -> String {
 
 /// Returns how far every case in `folder` is off: a model and a safetensors file for each case.
 pub fn check(device: &Device, folder: &Path) -> Result<Vec<Parity>> {
-    let load = |dtype| -> Result<MapAnything> {
-        let options = LoadOptions { device: device.clone(), dtype, allow_surplus: false };
-        Ok(MapAnything::open(folder, &options)?)
-    };
+    let files = case_files(folder)?;
+    ensure!(!files.is_empty(), "{}: there is no case", folder.display());
+    let load = |dtype| Model::open(folder, device, dtype);
     let (exact, rounded) = (load(DType::F32)?, load(DType::BF16)?);
-    let mut found = Vec::new();
-    for file in case_files(folder)? {
-        let case = Case::open(&file)?;
+    let check = |file: &PathBuf| {
         nn::set_precision(DType::F32);
-        let f32 = Nearest::of(compare(&exact, &case, Limits::Absolute)?, F32_ALLOWANCE)?;
+        let f32 = Nearest::of(exact.compare(file, Limits::Absolute)?, F32_ALLOWANCE)?;
         nn::set_precision(DType::BF16);
-        let bf16 = Nearest::of(compare(&rounded, &case, Limits::Reduced)?, 1.0)?;
+        let bf16 = Nearest::of(rounded.compare(file, Limits::Reduced)?, 1.0)?;
         let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        found.push(Parity { case: name.unwrap_or_default(), f32, bf16 });
+        Ok(Parity { case: name.unwrap_or_default(), f32, bf16 })
+    };
+    files.iter().map(check).collect()
+}
+
+/// What a folder holds.
+enum Model {
+    MapAnything(Box<MapAnything>),
+    Family(Box<Network>),
+}
+
+impl Model {
+    fn open(folder: &Path, device: &Device, dtype: DType) -> Result<Self> {
+        if let Ok(network) = Network::open(folder, device, dtype) {
+            return Ok(Self::Family(Box::new(network)));
+        }
+        let options = LoadOptions { device: device.clone(), dtype, allow_surplus: false };
+        Ok(Self::MapAnything(Box::new(MapAnything::open(folder, &options)?)))
     }
-    ensure!(!found.is_empty(), "{}: there is no case", folder.display());
-    Ok(found)
+
+    fn compare(&self, file: &Path, limits: Limits) -> Result<Vec<Comparison>> {
+        Ok(match (self, limits) {
+            (Self::MapAnything(model), _) => compare(model, &Case::open(file)?, limits)?,
+            (Self::Family(network), Limits::Reduced) => {
+                family::compare(network, file, FAMILY_BF16_LIMIT)?
+            }
+            (Self::Family(network), _) => family::compare(network, file, family::LIMIT)?,
+        })
+    }
 }
 
 /// Returns the files of cases, sorted by name: all but the weights and the encoder's own vectors.

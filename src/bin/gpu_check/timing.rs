@@ -14,6 +14,7 @@ use recon_node::model::nn::{self, Weights, cuda};
 use serde::Serialize;
 
 use super::chip::Chip;
+use super::pairs;
 use super::table::markdown;
 use super::work::tflop;
 
@@ -83,13 +84,17 @@ pub fn table(times: &[Time], chip: &Chip) -> String {
 
 /// Returns the times as JSON, with the shapes of all weights, from which `benches/gpu_pytorch.py`
 /// makes the same networks.
-pub fn json(times: &[Time]) -> Result<String> {
+pub fn json(times: &[Time], pairs: &[pairs::Time]) -> Result<String> {
     let shapes = architectures().map(|(arch, architecture)| {
         let tensors = expected_tensors(&architecture);
         let shapes: BTreeMap<_, _> = tensors.into_iter().map(|t| (t.name, t.shape)).collect();
         (arch, shapes)
     });
-    let report = serde_json::json!({ "times": times, "shapes": BTreeMap::from(shapes) });
+    let report = serde_json::json!({
+        "times": times,
+        "shapes": BTreeMap::from(shapes),
+        "pairs": { "times": pairs, "shapes": pairs::shapes() },
+    });
     Ok(serde_json::to_string_pretty(&report)?)
 }
 
@@ -125,6 +130,11 @@ fn time(device: &Device, network: &Network, views: usize) -> Result<f64> {
         }
         Ok(start.elapsed().as_secs_f64() * 1e3)
     };
+    best_ms(run)
+}
+
+/// Returns the least of what several runs say, after two to warm up.
+pub fn best_ms(run: impl Fn() -> Result<f64>) -> Result<f64> {
     run()?;
     run()?;
     let (start, mut best, mut runs) = (Instant::now(), f64::INFINITY, 0);

@@ -14,6 +14,7 @@ mod replay;
 mod report;
 mod session;
 mod sfm;
+mod watch;
 mod weights;
 
 use std::io::Write;

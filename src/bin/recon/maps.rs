@@ -117,18 +117,10 @@ impl Saving {
     }
 }
 
-/// The turn by which z points up, as far as the camera's way tells.
+/// The turn by which z points up, as far as the camera's way and level surfaces tell.
 fn upright(pipeline: &Pipeline) -> Se3 {
-    let up = viz::upright_direction(&pipeline.trajectory());
-    let rotation = nalgebra::UnitQuaternion::rotation_between(&up, &nalgebra::Vector3::z());
-    // Upside down, every axis across does.
-    let rotation = rotation.unwrap_or_else(|| {
-        nalgebra::UnitQuaternion::from_axis_angle(
-            &nalgebra::Vector3::x_axis(),
-            std::f64::consts::PI,
-        )
-    });
-    Se3::from_parts(nalgebra::Translation3::identity(), rotation)
+    let about = viz::upright_direction(&pipeline.trajectory());
+    viz::upright_from_world(&pipeline.map().up(&about))
 }
 
 /// Saves from a second thread, so that frames do not wait for the disk.

@@ -2,8 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use recon_node::error::Result;
-use recon_node::map::GlobalMap;
-use recon_node::observer::{MapUpdate, Observer, TrackingState};
+use recon_node::observer::{Observation, Observer, TrackingState};
 
 /// Says what the user should know, though the run goes on.
 #[expect(clippy::print_stderr, reason = "the user reads warnings here")]
@@ -46,14 +45,14 @@ impl Progress {
 }
 
 impl Observer for Progress {
-    fn observe(&mut self, update: &MapUpdate, _map: &GlobalMap) -> Result<()> {
-        let state = match &update.state {
+    fn observe(&mut self, seen: &Observation<'_>) -> Result<()> {
+        let state = match &seen.update.state {
             TrackingState::Initializing(_) => "no map yet",
             TrackingState::Tracking => "tracking",
             TrackingState::Relocalized => "found again",
             TrackingState::Lost(_) => "lost",
         };
-        self.0.set_message(format!("{} keyframes, {state}", update.keyframes));
+        self.0.set_message(format!("{} keyframes, {state}", seen.update.keyframes));
         self.0.inc(1);
         Ok(())
     }

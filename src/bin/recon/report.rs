@@ -4,6 +4,7 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 use recon_node::evaluation::{TrajectoryEvaluation, TrajectoryMetrics};
+use recon_node::observer::{InferenceReport, MapScale};
 use recon_node::runtime::RunReport;
 
 /// Reasons for leaving input out that the table spells out.
@@ -32,6 +33,11 @@ pub struct Metrics {
     latency_p95_ms: Option<f64>,
     peak_rss_mb: Option<f64>,
     skips: Vec<String>,
+    /// Metres in a unit of the map, and how surely; the uncertainty is null where nothing says it.
+    scale: Option<MapScale>,
+    /// What became of the windows of a model that looks at several views.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inference: Option<InferenceReport>,
     /// Time from the first frame to the first with a pose.
     first_pose_secs: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,6 +67,8 @@ impl Metrics {
             latency_p95_ms: milliseconds(0.95),
             peak_rss_mb: peak_rss_mb(),
             first_pose_secs: run.first_pose_secs,
+            scale: run.scale,
+            inference: run.inference,
             skips: run.skips.iter().map(|skip| skip.reason.clone()).collect(),
             trajectory: evaluation.map(|e| e.metrics),
             map,
@@ -98,6 +106,12 @@ fn rows(metrics: &Metrics) -> Vec<(&'static str, String)> {
     ];
     if let Some(secs) = metrics.first_pose_secs.filter(|secs| *secs > 0.0) {
         rows.push(("first pose after", format!("{secs:.2} s")));
+    }
+    if let Some(scale) = metrics.scale.filter(|scale| scale.sigma_log > 0.0) {
+        rows.push(("metres per unit", scale.to_string()));
+    }
+    if let Some(windows) = &metrics.inference {
+        rows.push(("windows", format!("{} merged, {} refused", windows.merged, windows.refused)));
     }
     if metrics.skipped > 0 {
         rows.push(("left out", metrics.skipped.to_string()));

@@ -14,6 +14,7 @@ use recon_node::evaluation::{
 };
 use recon_node::export::{create_folder, write_atomically, write_ply, write_trajectory};
 use recon_node::model;
+use recon_node::observer::Observer;
 use recon_node::pipeline::Pipeline;
 use recon_node::runtime::{RunReport, replay_with};
 use recon_node::source::FrameSource;
@@ -24,6 +25,7 @@ use crate::export;
 use crate::maps::{MapArgs, Saving};
 use crate::progress::{Progress, warn};
 use crate::report::{self, Metrics};
+use crate::watch::{WatchArgs, Watching};
 
 /// How the pipeline is set up, and where results go.
 #[derive(clap::Args)]
@@ -60,6 +62,8 @@ pub struct SessionArgs {
     #[arg(long)]
     quiet: bool,
     #[command(flatten)]
+    watch: WatchArgs,
+    #[command(flatten)]
     maps: MapArgs,
     #[command(flatten)]
     export_options: export::Options,
@@ -86,6 +90,7 @@ impl SessionArgs {
         }
         settings.extend(self.maps.settings());
         self.export_options.check()?;
+        self.watch.destination()?;
         let config = Config::from_sources(yaml.as_deref(), &settings)?;
         self.maps.check(&config)?;
         model::check_name(&config.model)?;
@@ -105,6 +110,7 @@ pub fn run(
     let info = source.info().clone();
     let model::Resolved { config, warning } = model::resolve(&args.config()?, info.has_depth)?;
     warning.iter().for_each(|text| warn(text));
+    let mut watching = Watching::begin(&args.watch, &info)?;
     let model = model::open(&config)?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("results").join(&info.name));
     create_folder(&folder)?;
@@ -115,13 +121,15 @@ pub fn run(
     let stop = stop_on_interrupt()?;
     let mut saving = Saving::begin(&args.maps, &mut pipeline)?;
     let mut after_frame = |_: &_, pipeline: &Pipeline| saving.after_frame(pipeline);
-    let outcome = replay_with(source, &mut pipeline, &mut [&mut progress], &stop, &mut after_frame);
+    let observers: &mut [&mut dyn Observer] = &mut [&mut progress, &mut watching];
+    let outcome = replay_with(source, &mut pipeline, observers, &stop, &mut after_frame);
     progress.finish();
     // What was mapped until an error is kept, too.
     if outcome.is_ok() && args.refine {
         refine(&mut pipeline, args.quiet)?;
     }
     let saved = saving.finish(&mut pipeline);
+    let watched = watching.finish(&pipeline.view());
     let run = outcome?;
     saved?;
 
@@ -132,7 +140,9 @@ pub fn run(
         writeln!(std::io::stdout(), "{text}")?;
     }
     results.verdict()?;
-    export_map(&results, args)
+    export_map(&results, args)?;
+    watched?;
+    Ok(watching.linger(&stop)?)
 }
 
 /// Hands the map on to other programs, as far as that is asked for.
@@ -231,7 +241,7 @@ impl Results {
         }
         let reference = self.reference.as_ref();
         viz::plot_trajectory(&self.folder.join("trajectory.png"), trajectory, reference)?;
-        let up = viz::upright_direction(trajectory);
+        let up = self.pipeline.map().up(&viz::upright_direction(trajectory));
         viz::render_cloud(&self.folder.join("map.png"), cloud, &up)
     }
 

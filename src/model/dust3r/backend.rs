@@ -1,5 +1,7 @@
 //! The family behind the `ReconstructionModel` socket.
 
+use std::sync::Arc;
+
 use image::RgbImage;
 
 use super::checkpoint::Family;
@@ -46,18 +48,18 @@ impl Default for BackendOptions {
 /// have depth, its median makes them metres.
 #[derive(Debug)]
 pub struct FamilyBackend {
-    network: Network,
+    network: Arc<Network>,
     options: BackendOptions,
 }
 
 impl FamilyBackend {
-    /// Returns the back end with a loaded network.
-    pub fn new(network: Network, options: BackendOptions) -> Self {
-        Self { network, options }
+    /// Returns the back end with a loaded network, which others may use, too.
+    pub fn new(network: impl Into<Arc<Network>>, options: BackendOptions) -> Self {
+        Self { network: network.into(), options }
     }
 
     fn reconstruct(&self, encoded: &[Encoded]) -> Result<Reconstruction> {
-        match &self.network {
+        match &*self.network {
             Network::Fast3r(network) => {
                 let views: Vec<&Encoded> = encoded.iter().collect();
                 let views = network.infer(&views, &ImageIds::Seeded(IDS_SEED))?;
@@ -69,7 +71,7 @@ impl FamilyBackend {
 
     fn encode(&self, image: &RgbImage) -> Result<Encoded> {
         let planes = planes(image)?;
-        match &self.network {
+        match &*self.network {
             Network::Pair(network) => network.encode(&[&planes]),
             Network::Fast3r(network) => network.encode(&planes),
         }

@@ -17,11 +17,13 @@ mod maps;
 mod network;
 mod pair;
 pub mod pair_cache;
+mod pair_features;
 pub mod parity;
 pub mod preprocess;
 pub mod reconstruct;
 mod resample;
 pub mod retrieval;
+pub mod tensors;
 
 pub use backend::{BackendOptions, FamilyBackend};
 pub use checkpoint::{Checkpoint, Family};
@@ -32,6 +34,7 @@ pub use heads::HeadKind;
 pub use maps::{DescriptorGrid, ViewMaps};
 pub use network::Network;
 pub use pair::{PairMaps, PairNetwork, SymmetricMaps};
+pub use pair_features::PairFeatures;
 
 use crate::error::Error;
 

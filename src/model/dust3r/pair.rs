@@ -82,6 +82,11 @@ impl PairNetwork {
         self.family
     }
 
+    /// Returns whether it says by which descriptors pixels can be matched.
+    pub fn has_descriptors(&self) -> bool {
+        self.family == Family::Mast3r
+    }
+
     /// Returns where it computes.
     pub fn device(&self) -> &Device {
         self.encoder.device()

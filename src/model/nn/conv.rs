@@ -28,7 +28,7 @@ enum Kind {
 impl Conv3x3 {
     /// Returns the layer under `weights`: tensor `weight` `[O, C, 3, 3]`, and `bias` if there is one.
     pub fn load(weights: &Weights, stride: usize) -> Result<Self> {
-        let (weight, bias) = (weights.tensor("weight")?, weights.optional("bias")?);
+        let (weight, bias) = (weights.kernel("weight")?, weights.optional("bias")?);
         let (out, channels, _, _) = weight.dims4()?;
         let rows = weight.permute((0, 2, 3, 1))?.reshape((out, 9 * channels))?;
         let kind = match Packed::new(&rows, bias.as_ref())? {
@@ -116,7 +116,7 @@ pub struct TransposedConv {
 impl TransposedConv {
     /// Returns the layer under `weights`: tensors `weight` `[C, O, k, k]` and `bias`.
     pub fn load(weights: &Weights) -> Result<Self> {
-        let weight = weights.tensor("weight")?;
+        let weight = weights.kernel("weight")?;
         let (channels, out, kernel, _) = weight.dims4()?;
         let weight = weight.permute((2, 3, 1, 0))?.reshape((kernel * kernel * out, channels))?;
         let bias = weights.tensor("bias")?.repeat(kernel * kernel)?;

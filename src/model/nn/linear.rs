@@ -32,7 +32,7 @@ impl Linear {
         let bias = weights.optional("bias")?;
         match weights.quantized("weight")? {
             Some(weight) if weight.rank() == 2 => Self::quantized(&weight, bias),
-            _ => Self::new(weights.tensor("weight")?.flatten_from(1)?, bias),
+            _ => Self::new(weights.kernel("weight")?.flatten_from(1)?, bias),
         }
     }
 

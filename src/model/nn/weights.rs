@@ -132,6 +132,20 @@ impl Weights {
         self.raw(name)?.to_dtype(DType::F32)
     }
 
+    /// Returns the matrix or kernel `name` for a layer that computes in f32 whatever its weights are
+    /// stored in: as it is stored where that is half precision in a reduced file and the layer is on
+    /// the CPU, else as [`Weights::tensor`].
+    pub fn kernel(&self, name: &str) -> Result<Tensor> {
+        let stored_name = self.stored_name(name);
+        match &*self.source {
+            Source::Gguf(file) if self.device.is_cpu() && file.is_half(&stored_name) => {
+                let tensor = file.tensor(&stored_name, &self.device).transpose()?;
+                tensor.map_or_else(|| self.tensor(name), |t| t.dequantize_f16(&self.device))
+            }
+            _ => self.tensor(name),
+        }
+    }
+
     /// Returns the tensor `name` if there is one.
     pub fn optional(&self, name: &str) -> Result<Option<Tensor>> {
         self.has(name).then(|| self.tensor(name)).transpose()

@@ -1,4 +1,5 @@
-//! Smaller weights: the matrices of the transformer blocks in fewer bits, all else as it is.
+//! Smaller weights: the matrices of the transformer blocks in fewer bits. In q8_0 files the kernels of
+//! heads and of the encoders of priors are of half precision; all else is as it is.
 
 use std::borrow::Cow;
 use std::fs::{self, File};
@@ -39,8 +40,8 @@ pub struct Quantized {
 }
 
 /// Returns once `out` holds the weights of `folder`, the matrices of their transformer blocks
-/// reduced, all else in single precision; under the names of the checkpoint. `progress` is told
-/// what share is done.
+/// reduced, all else in single precision (in q8_0 files other matrices and kernels in half), under
+/// the names of the checkpoint. `progress` is told what share is done.
 ///
 /// # Errors
 /// Where the weights are not those of a known network, or `out` cannot be written.
@@ -83,6 +84,17 @@ fn is_reduced(tensor: &ExpectedTensor, quantization: Quantization) -> bool {
     in_block && fits
 }
 
+/// Blocks of integers where nearly all numbers are; half precision for the kernels of heads and of
+/// the encoders of priors, whose rounding would show in the result without making it much smaller.
+fn type_in_gguf(tensor: &ExpectedTensor) -> GgmlDType {
+    let is_kernel = tensor.name.ends_with(".weight") && tensor.shape.len() > 1;
+    match (is_reduced(tensor, Quantization::Q8_0), is_kernel) {
+        (true, _) => GgmlDType::Q8_0,
+        (false, true) => GgmlDType::F16,
+        (false, false) => GgmlDType::F32,
+    }
+}
+
 fn write_gguf(
     path: &Path,
     weights: &Weights,
@@ -92,8 +104,7 @@ fn write_gguf(
     let failed = |error: candle_core::Error| std::io::Error::other(error.to_string());
     let mut reduced = Vec::with_capacity(tensors.len());
     for (number, tensor) in tensors.iter().enumerate() {
-        let is_reduced = is_reduced(tensor, Quantization::Q8_0);
-        let dtype = if is_reduced { GgmlDType::Q8_0 } else { GgmlDType::F32 };
+        let dtype = type_in_gguf(tensor);
         let values = weights.tensor_f32(&tensor.name);
         let values = values.and_then(|values| QTensor::quantize(&values, dtype));
         reduced.push(values.map_err(failed).map_err(Error::io(path, "reduce a tensor"))?);

@@ -7,11 +7,11 @@ use recon_node::cloud::{PointCloud, SurfaceCloud};
 use recon_node::error::Result;
 use recon_node::export::{
     Array, ColmapFormat, PlacedCamera, Values, ViewPoints, create_folder, image_name, sparse_model,
-    write_colmap, write_g2o, write_glb, write_kitti, write_las, write_mesh_ply, write_npz,
-    write_occupancy, write_surface_pcd, write_surface_ply, write_trajectory,
+    write_colmap, write_g2o, write_glb, write_kitti, write_las, write_mesh_glb, write_mesh_ply,
+    write_npz, write_occupancy, write_surface_pcd, write_surface_ply, write_trajectory,
 };
 use recon_node::keyframe::Keyframe;
-use recon_node::map::{Ghosts, MapConfig};
+use recon_node::map::{Ghosts, MapConfig, TriangleMesh};
 use recon_node::viz::save_png;
 
 use super::{Options, Scene};
@@ -44,6 +44,8 @@ pub enum Format {
     Npz,
     /// Coloured triangles: mesh.ply
     Mesh,
+    /// The same for glTF viewers: mesh.glb
+    MeshGlb,
     /// Plan for nav2: occupancy.yaml and .pgm
     Occupancy,
 }
@@ -67,15 +69,8 @@ impl Format {
                 write_g2o(&path, &poses, &scene.constraints)?;
             }
             Self::Npz => write_npz(&path, &arrays(scene, surface(scene, options).0))?,
-            Self::Mesh => {
-                let voxel_m = options.voxel.unwrap_or(MESH_VOXEL_M);
-                let (_, ghosts) = surface(scene, options);
-                let kept = |p: &Vector3<f32>, c: f32| options.keeps(p, c);
-                write_mesh_ply(
-                    &path,
-                    &scene.map.mesh(&config(scene, options), voxel_m, &ghosts, kept),
-                )?;
-            }
+            Self::Mesh => write_mesh_ply(&path, &mesh(scene, options))?,
+            Self::MeshGlb => write_mesh_glb(&path, &mesh(scene, options))?,
             Self::Occupancy => {
                 let (surface, _) = surface(scene, options);
                 write_occupancy(&path, &scene.map.occupancy(&surface, &options.occupancy())?)?;
@@ -97,6 +92,7 @@ impl Format {
             Self::G2o => "graph.g2o",
             Self::Npz => "map.npz",
             Self::Mesh => "mesh.ply",
+            Self::MeshGlb => "mesh.glb",
             Self::Occupancy => "occupancy.yaml",
         })
     }
@@ -110,6 +106,13 @@ fn config(scene: &Scene, options: &Options) -> MapConfig {
 
 fn surface(scene: &Scene, options: &Options) -> (SurfaceCloud, Ghosts) {
     scene.map.surface(&config(scene, options), |point, confidence| options.keeps(point, confidence))
+}
+
+fn mesh(scene: &Scene, options: &Options) -> TriangleMesh {
+    let voxel_m = options.voxel.unwrap_or(MESH_VOXEL_M);
+    let (_, ghosts) = surface(scene, options);
+    let kept = |point: &Vector3<f32>, confidence: f32| options.keeps(point, confidence);
+    scene.map.mesh(&config(scene, options), voxel_m, &ghosts, kept)
 }
 
 fn glb_views(scene: &Scene, cloud: PointCloud) -> Vec<ViewPoints> {

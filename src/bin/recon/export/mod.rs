@@ -5,12 +5,11 @@ mod formats;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use nalgebra::{Rotation3, UnitQuaternion, Vector3};
+use nalgebra::Vector3;
 use recon_node::config::Config;
 use recon_node::constraint::Constraint;
 use recon_node::error::{Error, Result};
-use recon_node::geometry::Se3;
-use recon_node::map::{GlobalMap, MapConfig, OccupancyConfig};
+use recon_node::map::{GlobalMap, OccupancyConfig};
 use recon_node::pipeline::{MapSnapshot, Pipeline};
 use recon_node::trajectory::{StampedPose, Trajectory};
 use recon_node::viz;
@@ -18,12 +17,6 @@ use recon_node::viz;
 pub use formats::Format;
 
 use crate::maps;
-
-/// About the upward direction, normals within these angles are averaged, one after the other; cameras
-/// are rarely pitched by more than the first when a map begins.
-const UP_CONES_DEG: [f64; 6] = [35.0, 25.0, 15.0, 8.0, 4.0, 4.0];
-/// Fewer points than this on level surfaces say nothing of which way is up.
-const MIN_LEVEL_POINTS: f64 = 100.0;
 
 /// What is exported, and how.
 #[derive(Debug, Clone, clap::Args)]
@@ -155,29 +148,10 @@ impl Scene {
         }
     }
 
-    /// Which way is up: about as the camera was held, and exactly as most level surfaces face.
-    fn up(&self) -> Vector3<f64> {
-        let map = &self.config.map;
-        let config = MapConfig { voxel_size_m: map.voxel_size_m.max(0.05), ..map.clone() };
-        let (surface, _) = self.map.surface(&config, |_, _| true);
-        let normals: Vec<Vector3<f64>> = surface.normals.iter().map(|n| n.cast()).collect();
-        let mut up = viz::upright_direction(&self.trajectory);
-        for cone_deg in UP_CONES_DEG {
-            let cosine = cone_deg.to_radians().cos();
-            let near = normals.iter().filter(|normal| normal.dot(&up) > cosine);
-            let sum: Vector3<f64> = near.sum();
-            up = sum.try_normalize(MIN_LEVEL_POINTS).unwrap_or(up);
-        }
-        up
-    }
-
     /// Returns the scene in a world whose z points up.
     fn upright(mut self) -> Self {
-        let up = self.up();
-        let half_turn = || Rotation3::from_axis_angle(&Vector3::x_axis(), std::f64::consts::PI);
-        let rotation = Rotation3::rotation_between(&up, &Vector3::z()).unwrap_or_else(half_turn);
-        let rotation = UnitQuaternion::from_rotation_matrix(&rotation);
-        let upright_from_world = Se3::from_parts(Vector3::zeros().into(), rotation);
+        let up = self.map.up(&viz::upright_direction(&self.trajectory));
+        let upright_from_world = viz::upright_from_world(&up);
         let poses = self.map.keyframes().map(|k| (k.id, upright_from_world * k.world_from_camera));
         let poses = poses.collect();
         self.map.set_poses(&poses);

@@ -3,6 +3,7 @@
 mod figures;
 pub mod files;
 mod inputs;
+mod measured;
 #[cfg(test)]
 mod perfect;
 mod results;
@@ -20,7 +21,7 @@ use recon_node::model::mapanything::postprocess::{
     AgreementThresholds, EdgeThresholds, MaskOptions,
 };
 use recon_node::model::mapanything::preprocess::TargetSize;
-use recon_node::model::mapanything::{InferOptions, NAME, fit_views};
+use recon_node::model::mapanything::{InferOptions, NAME, ViewOutput, fit_views};
 use recon_node::model::open_map_anything;
 
 use self::figures::{Figures, Seconds};
@@ -36,7 +37,7 @@ pub struct Args {
     #[arg(required = true, value_name = "IMAGES")]
     images: Vec<PathBuf>,
     /// Which model looks at them
-    #[arg(long, value_name = "NAME", value_parser = ["mapanything", "mast3r", "dust3r", "fast3r"], default_value = "mapanything")]
+    #[arg(long, value_name = "NAME", value_parser = ["mapanything", "mast3r", "dust3r", "fast3r", "sensor-depth"], default_value = "mapanything")]
     model: String,
     /// Its weights: a folder, or a name from 'recon weights list' [default: the one whose licence
     /// allows commercial use]
@@ -205,32 +206,20 @@ fn resolution(text: &str) -> Result<TargetSize, String> {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    if args.model != NAME {
+    if ![NAME, measured::NAME].contains(&args.model.as_str()) {
         return crate::sfm::run(&args.for_family()?);
     }
     let options = args.infer_options()?;
     let steps = Steps::new(args.quiet);
     steps.begin("reading the images");
     let inputs = Inputs::read(&args.images, &args.known)?;
-    let views = fit_views(&inputs.source_views(), args.resolution)?;
-    create_folder(&args.out)?;
-
-    steps.begin("loading the weights");
-    let start = Instant::now();
-    let model = open_map_anything(&args.model_config()?)?;
-    let load_secs = start.elapsed().as_secs_f64();
-
-    let (width, height) = views[0].size;
-    steps.begin(&format!("inferring {} views of {width}x{height}", views.len()));
-    let start = Instant::now();
-    let outputs = model.infer(&views, &options)?;
-    let infer_secs = start.elapsed().as_secs_f64();
-    drop(model);
-
+    let (outputs, seconds) = match args.model.as_str() {
+        measured::NAME => measured_outputs(args, &inputs)?,
+        _ => inferred_outputs(args, &options, &inputs, &steps)?,
+    };
     steps.begin("writing the results");
     let results = Results::new(&inputs, &outputs)?;
     let units_per_metre = results.write(&args.out, args.colmap_format(), args.colmap_points)?;
-    let seconds = Seconds { load: load_secs, infer: infer_secs };
     let figures = Figures::new(&results, units_per_metre, seconds)?;
     figures.write(&args.out.join("metrics.json"))?;
     steps.finish();
@@ -238,6 +227,34 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         writeln!(std::io::stdout(), "{}", figures.table(&args.out))?;
     }
     Ok(results.verdict()?)
+}
+
+fn inferred_outputs(
+    args: &Args,
+    options: &InferOptions,
+    inputs: &Inputs,
+    steps: &Steps,
+) -> Result<(Vec<ViewOutput>, Seconds)> {
+    let views = fit_views(&inputs.source_views(), args.resolution)?;
+    create_folder(&args.out)?;
+
+    steps.begin("loading the weights");
+    let start = Instant::now();
+    let model = open_map_anything(&args.model_config()?)?;
+    let load = start.elapsed().as_secs_f64();
+
+    let (width, height) = views[0].size;
+    steps.begin(&format!("inferring {} views of {width}x{height}", views.len()));
+    let start = Instant::now();
+    let outputs = model.infer(&views, options)?;
+    Ok((outputs, Seconds { load, infer: start.elapsed().as_secs_f64() }))
+}
+
+fn measured_outputs(args: &Args, inputs: &Inputs) -> Result<(Vec<ViewOutput>, Seconds)> {
+    let start = Instant::now();
+    let outputs = measured::outputs(inputs)?;
+    create_folder(&args.out)?;
+    Ok((outputs, Seconds { load: 0.0, infer: start.elapsed().as_secs_f64() }))
 }
 
 /// Says on a terminal what is being done.

@@ -7,7 +7,7 @@ use recon_node::evaluation::{
 use recon_node::geometry::Sim3;
 use recon_node::stamp::Stamp;
 use recon_node::trajectory::Trajectory;
-use recon_node::viz::{pieces, upright_direction};
+use recon_node::viz::{pieces, upright_axis, upright_direction};
 use serde_json::Value;
 
 use super::chart::{Chart, Line};
@@ -49,7 +49,7 @@ fn errors(evaluation: &TrajectoryEvaluation) -> String {
 fn space(run: &Run, compared: Option<(&Trajectory, &TrajectoryEvaluation)>) -> Vec<String> {
     let (up, moved) = match compared {
         Some((reference, evaluation)) => {
-            (upright_direction(reference), evaluation.reference_from_estimate_rigid)
+            (upright_axis(reference), evaluation.reference_from_estimate_rigid)
         }
         None => (upright_direction(&run.trajectory), Sim3::identity()),
     };

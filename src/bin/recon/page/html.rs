@@ -35,7 +35,8 @@ pre { font-size: 12px; background: #f6f6f6; padding: .8rem; overflow-x: auto; }
   body { margin: 0; max-width: none; font-size: 10pt; }
   .run, figure, tr, svg, img { break-inside: avoid; } h2, h3 { break-after: avoid; }
   .runs { grid-template-columns: repeat(2, 1fr); gap: 1rem; }
-  pre { white-space: pre-wrap; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  pre { white-space: pre-wrap; } details::details-content { content-visibility: visible; block-size: auto; }
+  summary { list-style: none; font-weight: 600; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }";
 
 /// Reasons for leaving input out that the page spells out.

@@ -50,6 +50,12 @@ impl GgufFile {
         self.content.tensor_infos.get(name).is_some_and(|info| !plain.contains(&info.ggml_dtype))
     }
 
+    /// Returns whether the tensor `name` is stored in half precision.
+    pub fn is_half(&self, name: &str) -> bool {
+        let info = self.content.tensor_infos.get(name);
+        info.is_some_and(|info| info.ggml_dtype == GgmlDType::F16)
+    }
+
     /// Returns a copy of the tensor `name` on `device`, as it is stored.
     pub fn tensor(&self, name: &str, device: &Device) -> Option<Result<Arc<QTensor>>> {
         let info = self.content.tensor_infos.get(name)?;

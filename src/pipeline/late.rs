@@ -1,0 +1,323 @@
+//! Windows whose answers are not waited for: a frame that calls for a keyframe becomes a question,
+//! frames after it are tracked against the older keyframe, and the answer is merged at the frame
+//! that it is about, with the map as it is by then.
+//!
+//! The first window of a map is waited for all the same: there is nothing to track against before.
+
+use super::asking::Question;
+use super::drift::Travel;
+use super::inferring::Candidate;
+use super::keyframing::KeyframeChange;
+use super::merging::Window;
+use super::{FrameRecord, Pipeline, PreparedFrame};
+use crate::dense_residual::RelativeView;
+use crate::error::{Error, Result};
+use crate::geometry::Se3;
+use crate::inference::{Prediction, ReconstructionModel};
+use crate::keyframe::KeyframeId;
+use crate::observer::MapUpdate;
+use crate::stamp::Stamp;
+
+/// How often a window is asked for that contradicts the map, each time with one view less.
+const MAX_TRIES: usize = 2;
+
+/// The model, while it is not out with a window.
+pub(super) struct ModelPlace {
+    name: &'static str,
+    max_views: usize,
+    model: Option<Box<dyn ReconstructionModel>>,
+}
+
+impl ModelPlace {
+    pub fn new(model: Box<dyn ReconstructionModel>) -> Self {
+        Self { name: model.name(), max_views: model.max_views(), model: Some(model) }
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub fn max_views(&self) -> usize {
+        self.max_views
+    }
+
+    fn is_here(&self) -> bool {
+        self.model.is_some()
+    }
+
+    /// The model, to be asked at once.
+    pub fn here(&mut self) -> Result<&mut dyn ReconstructionModel> {
+        match &mut self.model {
+            Some(model) => Ok(model.as_mut()),
+            None => Err(Error::MissingInput {
+                model: self.name,
+                missing: "time to answer what it was asked before",
+                remedy: "go on: a later frame is asked instead",
+            }),
+        }
+    }
+}
+
+/// What a window is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// The frame is to become a keyframe.
+    Keyframe,
+    /// The map's first keyframe is to be confirmed.
+    Confirmation,
+}
+
+/// A window whose answer is yet to come.
+struct Pending {
+    frame: PreparedFrame,
+    others: Vec<KeyframeId>,
+    purpose: Purpose,
+    tries: usize,
+    /// Whether somebody has asked for this keyframe.
+    is_requested: bool,
+}
+
+/// What is remembered of answers that are yet to come.
+#[derive(Default)]
+pub(super) struct Late {
+    is_on: bool,
+    pending: Option<Pending>,
+    /// What is to be asked, until a job takes it.
+    questions: Vec<Question>,
+    /// Whether tracking has weakened while an answer was waited for: the next window is asked for at
+    /// once then.
+    is_urgent: bool,
+    /// What has come of answers since the last frame.
+    arrived: KeyframeChange,
+    /// Most views that a window is given, where there is less time for it than the model could use.
+    most_views: Option<usize>,
+}
+
+impl Late {
+    pub fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    pub fn is_urgent(&self) -> bool {
+        self.is_urgent
+    }
+
+    /// Takes note of tracking that grows weak while an answer is waited for.
+    pub fn note_weakness(&mut self, is_weak: bool) {
+        self.is_urgent |= is_weak && self.pending.is_some();
+    }
+
+    /// Leaves whatever may come as it is: the map that was asked about is no more.
+    pub fn forget(&mut self) {
+        *self = Self { is_on: self.is_on, most_views: self.most_views, ..Self::default() };
+    }
+}
+
+/// A window with the model that is to be asked about it: the model is out of the pipeline until
+/// [`Pipeline::apply_window`] brings it back.
+pub struct WindowJob {
+    model: Box<dyn ReconstructionModel>,
+    questions: Vec<Question>,
+}
+
+/// A window's answers, and the model.
+pub struct WindowOutcome {
+    model: Box<dyn ReconstructionModel>,
+    questions: Vec<Question>,
+    answers: Result<Vec<Prediction>>,
+}
+
+impl WindowJob {
+    /// Returns how many views the model is asked about at once.
+    pub fn views(&self) -> usize {
+        self.questions.iter().map(Question::views).max().unwrap_or(0)
+    }
+
+    /// Returns how often the model is asked: twice where a prior is put to the test.
+    pub fn questions(&self) -> usize {
+        self.questions.len()
+    }
+
+    /// Returns what the model says, which may take as long as it takes. The outcome depends on
+    /// nothing but the job.
+    pub fn run(mut self) -> WindowOutcome {
+        let answers = self.questions.iter().map(|question| question.put(self.model.as_mut()));
+        let answers = answers.collect();
+        WindowOutcome { model: self.model, questions: self.questions, answers }
+    }
+}
+
+impl Pipeline {
+    /// Chooses whether the answers of a model that looks at several views are waited for, which is
+    /// so at first. If not, whoever drives the pipeline takes [`Pipeline::take_window_job`] after
+    /// each frame, and brings what comes of it to [`Pipeline::apply_window`].
+    pub fn set_late_answers(&mut self, is_on: bool) {
+        self.late.is_on = is_on && self.model.max_views() > 1;
+    }
+
+    /// Returns how many views a window is given at most.
+    pub fn most_views(&self) -> usize {
+        let most = self.config.window.max_keyframes.min(self.model.max_views());
+        self.late.most_views.map_or(most, |views| views.min(most))
+    }
+
+    /// Gives windows at most so many views from now on, and no more than they had at first.
+    pub fn set_most_views(&mut self, most_views: usize) {
+        self.late.most_views = Some(most_views);
+    }
+
+    /// Returns the window that is to be asked for now, with the model; `None` while there is none.
+    /// No further window comes before [`Pipeline::apply_window`] has brought the model back.
+    pub fn take_window_job(&mut self) -> Option<WindowJob> {
+        if self.late.questions.is_empty() {
+            return None;
+        }
+        let model = self.model.model.take()?;
+        Some(WindowJob { model, questions: std::mem::take(&mut self.late.questions) })
+    }
+
+    /// Takes the model back, and merges what it says of the window at the frame that it is about.
+    /// Of a map that was given up meanwhile, or is not to change any more, nothing is changed. A
+    /// keyframe that comes of it is told of with the next frame's update.
+    ///
+    /// # Errors
+    /// What no later frame can mend.
+    pub fn apply_window(&mut self, outcome: WindowOutcome) -> Result<()> {
+        let WindowOutcome { model, questions, answers } = outcome;
+        self.model.model = Some(model);
+        let Some(pending) = self.late.pending.take() else { return Ok(()) };
+        if self.config.map.localization_only {
+            return Ok(());
+        }
+        let is_requested = pending.is_requested;
+        match answers.and_then(|answers| self.merge_late(pending, &questions, answers)) {
+            // As with answers that are waited for, a later frame is asked instead.
+            Err(Error::MissingInput { .. }) => self.wants_keyframe |= is_requested,
+            merged => merged?,
+        }
+        Ok(())
+    }
+
+    fn merge_late(
+        &mut self,
+        mut pending: Pending,
+        questions: &[Question],
+        answers: Vec<Prediction>,
+    ) -> Result<()> {
+        if pending.frame.frame.camera.is_none() {
+            pending.frame = self.calibrated(&pending.frame)?;
+        }
+        let Some(world_from_camera) = self.pose_at(pending.frame.frame.stamp) else {
+            return Ok(());
+        };
+        let frame = pending.frame.clone();
+        let candidate = Candidate { frame: &frame, world_from_camera };
+        let window = self.weighed(candidate, questions, answers)?;
+        match pending.purpose {
+            Purpose::Confirmation => self.take_confirmation(candidate, window),
+            Purpose::Keyframe => self.merge_keyframe(pending, candidate, window)?,
+        }
+        Ok(())
+    }
+
+    fn merge_keyframe(
+        &mut self,
+        mut pending: Pending,
+        candidate: Candidate<'_>,
+        window: Window,
+    ) -> Result<()> {
+        let Some(pointmap) = self.merge(candidate, window) else {
+            pending.others.pop();
+            pending.tries += 1;
+            match pending.tries < MAX_TRIES {
+                true => self.ask(pending, candidate.world_from_camera),
+                false => self.wants_keyframe |= pending.is_requested,
+            }
+            return Ok(());
+        };
+        let pointmap = self.dense_enough(pointmap)?;
+        let way = self.last_pose().map(|last| last.inv_mul(&candidate.world_from_camera));
+        let keyframe = self.insert_keyframe(candidate, pointmap)?;
+        let loop_closed = self.tie_in(keyframe, candidate.frame);
+        self.hang_at(candidate.frame.frame.stamp, keyframe);
+        self.go_on_nearer(keyframe, way);
+        self.settle_units(keyframe)?;
+        self.late.arrived = KeyframeChange { new_keyframe: Some(keyframe), loop_closed };
+        Ok(())
+    }
+
+    /// Goes on from a keyframe that has come late, if the last frame with a pose is nearer to it than
+    /// to the one that it was tracked against; `frame_from_keyframe` as it was tracked.
+    fn go_on_nearer(&mut self, keyframe: KeyframeId, frame_from_keyframe: Option<Se3>) {
+        let length = |pose: &Se3| Travel::of(pose).length();
+        let Some(anchor) = self.anchor.as_ref().map(|anchor| anchor.keyframe) else { return };
+        let tracked = self.motion.as_ref().map(|motion| motion.view);
+        match (tracked, frame_from_keyframe) {
+            (Some(view), Some(pose)) if length(&pose) <= length(&view.target_from_reference) => {
+                let view = RelativeView { target_from_reference: pose, ..view };
+                self.set_anchor(keyframe);
+                self.hang_on(keyframe, view);
+            }
+            // The window may have moved the surface of the keyframe that is tracked.
+            _ => self.set_anchor(anchor),
+        }
+    }
+
+    /// Asks for a keyframe where a frame is, unless an earlier answer is waited for.
+    pub(super) fn ask_for_keyframe(&mut self, candidate: Candidate<'_>) {
+        if self.is_asked() {
+            return;
+        }
+        self.late.is_urgent = false;
+        let is_requested = std::mem::take(&mut self.wants_keyframe);
+        let others = self.window_around(&candidate);
+        let frame = candidate.frame.clone();
+        let pending = Pending { frame, others, purpose: Purpose::Keyframe, tries: 0, is_requested };
+        self.ask(pending, candidate.world_from_camera);
+    }
+
+    /// Asks about the first keyframe once more, together with a frame beside it.
+    pub(super) fn ask_to_confirm(&mut self, candidate: Candidate<'_>) {
+        if self.is_asked() {
+            return;
+        }
+        let others = self.map.keyframes().map(|k| k.id).collect();
+        let (frame, purpose) = (candidate.frame.clone(), Purpose::Confirmation);
+        let pending = Pending { frame, others, purpose, tries: 0, is_requested: false };
+        self.ask(pending, candidate.world_from_camera);
+    }
+
+    fn ask(&mut self, pending: Pending, world_from_camera: Se3) {
+        let candidate = Candidate { frame: &pending.frame, world_from_camera };
+        self.late.questions = self.questions(candidate, &pending.others);
+        self.late.pending = Some(pending);
+    }
+
+    /// Whether an answer is waited for.
+    fn is_asked(&self) -> bool {
+        self.late.pending.is_some() || !self.model.is_here()
+    }
+
+    /// Where a frame of late is by the map as it is now.
+    fn pose_at(&self, stamp: Stamp) -> Option<Se3> {
+        let record = self.records.iter().rev().find(|record| record.stamp == stamp)?;
+        Some(self.map.get(record.keyframe)?.world_from_camera * record.keyframe_from_camera)
+    }
+
+    /// Hangs the frame on the keyframe that it has become.
+    fn hang_at(&mut self, stamp: Stamp, keyframe: KeyframeId) {
+        let place = self.records.iter().rposition(|record| record.stamp == stamp);
+        if let Some(place) = place {
+            let keyframe_from_camera = Se3::identity();
+            self.records[place] = FrameRecord { stamp, keyframe, keyframe_from_camera };
+        }
+    }
+
+    /// An update that tells of keyframes that have come late, too.
+    pub(super) fn with_arrivals(&mut self, mut update: MapUpdate) -> MapUpdate {
+        let arrived = std::mem::take(&mut self.late.arrived);
+        update.new_keyframe = update.new_keyframe.or(arrived.new_keyframe);
+        update.loops_closed += usize::from(arrived.loop_closed);
+        update
+    }
+}

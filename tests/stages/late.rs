@@ -1,0 +1,231 @@
+//! Answers that are not waited for: tracking goes on, and they are merged where they belong.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use image::Rgb;
+use recon_node::config::Config;
+use recon_node::error::Result;
+use recon_node::frame::Frame;
+use recon_node::inference::{Prediction, ReconstructionModel, View};
+use recon_node::keyframe::KeyframeId;
+use recon_node::observer::{MapUpdate, TrackingState};
+use recon_node::pipeline::{Pipeline, WindowJob};
+use recon_node::runtime::{Answers, Pace, replay};
+use recon_node::source::{FrameSource, SourceInfo, SourceItem};
+
+use crate::feed_forward::{
+    USUAL, Wobbly, assert_placed, extent_m, judged, recording, simulator, without_depth,
+};
+use crate::support::pose_error;
+
+/// Frames that answers take.
+const LATE: usize = 6;
+
+/// A pipeline that hands its windows out.
+fn late_pipeline() -> Pipeline {
+    let mut pipeline = Pipeline::new(Config::default(), Box::new(Wobbly::new(USUAL)));
+    pipeline.set_late_answers(true);
+    pipeline
+}
+
+/// Answers the windows that confirm the map's first keyframe at once, and returns the first one for a
+/// keyframe with the frame that it is about.
+fn first_question(pipeline: &mut Pipeline, frames: &[Frame]) -> (usize, WindowJob) {
+    for (index, frame) in frames.iter().enumerate() {
+        let update = pipeline.process(frame).unwrap();
+        assert!(update.state.has_pose(), "{:?}", update.state);
+        let is_confirmed = update.inference.unwrap().merged >= 2;
+        match pipeline.take_window_job() {
+            Some(job) if is_confirmed => return (index, job),
+            Some(job) => pipeline.apply_window(job.run()).unwrap(),
+            None => {}
+        }
+    }
+    panic!("no frame called for a keyframe");
+}
+
+#[test]
+fn tracking_goes_on_and_a_late_answer_is_merged_at_its_frame() {
+    let frames = without_depth(recording());
+    let mut pipeline = late_pipeline();
+    let (asked, job) = first_question(&mut pipeline, &frames);
+    let meanwhile = &frames[asked + 1..=asked + LATE];
+    for frame in meanwhile {
+        let update = pipeline.process(frame).unwrap();
+        assert_eq!(update.state, TrackingState::Tracking);
+        assert_eq!((update.new_keyframe, update.keyframe), (None, Some(KeyframeId(0))));
+        assert!(pipeline.take_window_job().is_none(), "one window at a time");
+    }
+    pipeline.apply_window(job.run()).unwrap();
+    let next = pipeline.process(&frames[asked + LATE + 1]).unwrap();
+    let added = next.new_keyframe.unwrap();
+    assert_eq!((next.state, next.keyframe), (TrackingState::Tracking, Some(added)));
+    let keyframe = pipeline.map().get(added).unwrap();
+    assert_eq!(keyframe.frame.stamp, frames[asked].stamp);
+    let truth = simulator().info().reference.clone().unwrap();
+    let pose = |index: usize| truth.poses()[index].world_from_camera;
+    let mut found = keyframe.world_from_camera;
+    found.translation.vector *= next.scale.metres_per_unit;
+    let error = pose_error(&found, &pose(0).inv_mul(&pose(asked)));
+    assert!(error.is_within(0.05, 0.5), "{error:?}");
+    // Every frame is there once, the keyframe's own where the keyframe is.
+    let trajectory = pipeline.trajectory();
+    assert_eq!(trajectory.poses().len(), asked + LATE + 2);
+    assert_eq!(trajectory.poses()[asked].world_from_camera, keyframe.world_from_camera);
+}
+
+#[test]
+fn a_map_of_late_answers_is_as_good() {
+    let frames = without_depth(recording());
+    let mut pipeline = Pipeline::new(Config::default(), Box::new(Wobbly::new(USUAL)));
+    let mut answers = Answers::new(Pace::AfterFrames(LATE), &mut pipeline);
+    let process = |frame: &Frame| {
+        answers.before_frame(&mut pipeline).unwrap();
+        let update = pipeline.process(frame).unwrap();
+        answers.after_frame(&mut pipeline);
+        update
+    };
+    let updates: Vec<MapUpdate> = frames.iter().map(process).collect();
+    answers.finish(&mut pipeline).unwrap();
+    assert_placed(&updates);
+    let metrics = judged(&pipeline);
+    println!("ATE {:.4} m of {:.2} m", metrics.ate_sim3, extent_m());
+    assert!(metrics.ate_sim3 < 0.015 * extent_m(), "{}", metrics.ate_sim3);
+    let told = updates.iter().filter(|update| update.new_keyframe.is_some()).count();
+    assert!(pipeline.map().len() > 2 && told + 1 >= pipeline.map().len());
+}
+
+/// Takes its time, in each run another one.
+struct Slow(Wobbly, u64);
+
+impl ReconstructionModel for Slow {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn max_views(&self) -> usize {
+        self.0.max_views()
+    }
+
+    fn infer(&mut self, views: &[View<'_>]) -> Result<Prediction> {
+        self.1 = (self.1 * 13 + 7) % 50;
+        std::thread::sleep(Duration::from_millis(self.1));
+        self.0.infer(views)
+    }
+}
+
+struct Frames(SourceInfo, VecDeque<Frame>);
+
+impl FrameSource for Frames {
+    fn info(&self) -> &SourceInfo {
+        &self.0
+    }
+
+    fn next_item(&mut self) -> Result<Option<SourceItem>> {
+        Ok(self.1.pop_front().map(|frame| SourceItem::Frame(Box::new(frame))))
+    }
+}
+
+#[test]
+fn late_replays_are_the_same_bit_for_bit_however_long_answers_take() {
+    let frames: VecDeque<Frame> = without_depth(recording()).into_iter().take(50).collect();
+    let config = Config::from_sources(None, &[format!("model.late_frames={LATE}")]).unwrap();
+    let run = |pace: u64| {
+        let model = Slow(Wobbly::new(USUAL), pace);
+        let mut pipeline = Pipeline::new(config.clone(), Box::new(model));
+        let mut source = Frames(SourceInfo::default(), frames.clone());
+        let stop = AtomicBool::new(false);
+        replay(&mut source, &mut pipeline, &mut [], &stop).unwrap();
+        let poses: Vec<_> =
+            pipeline.map().keyframes().map(|k| (k.frame.stamp, k.world_from_camera)).collect();
+        (poses, pipeline.trajectory())
+    };
+    let first = run(3);
+    assert!(first.0.len() > 1);
+    assert_eq!(first, run(31));
+}
+
+#[test]
+fn an_answer_about_a_map_that_was_given_up_is_left_out_and_the_model_goes_on() {
+    let frames = without_depth(recording());
+    let mut pipeline = late_pipeline();
+    let (_, job) = first_question(&mut pipeline, &frames);
+    pipeline.restart();
+    let update = pipeline.process(&frames[40]).unwrap();
+    let TrackingState::Initializing(reason) = update.state else { panic!("{:?}", update.state) };
+    assert!(reason.contains("wobbly") && reason.contains("time to answer"), "{reason}");
+    pipeline.apply_window(job.run()).unwrap();
+    assert!(pipeline.map().is_empty());
+    let update = pipeline.process(&frames[41]).unwrap();
+    assert_eq!((update.state, pipeline.map().len()), (TrackingState::Tracking, 1));
+    assert!(update.new_keyframe.is_some(), "a new map begins");
+}
+
+#[test]
+fn a_map_that_is_not_to_change_any_more_is_left_as_it_is() {
+    let frames = without_depth(recording());
+    let mut pipeline = late_pipeline();
+    let (asked, job) = first_question(&mut pipeline, &frames);
+    pipeline.set_localization_only(true);
+    let before = pipeline.map().revision();
+    pipeline.apply_window(job.run()).unwrap();
+    assert_eq!((pipeline.map().len(), pipeline.map().revision()), (1, before));
+    pipeline.set_localization_only(false);
+    let rest = &frames[asked + 1..];
+    let asks_again = rest.iter().take(10).any(|frame| {
+        pipeline.process(frame).unwrap();
+        pipeline.take_window_job().is_some()
+    });
+    assert!(asks_again, "the keyframe is asked for once more");
+}
+
+/// Something stands before the lower part of the camera.
+fn covered(frame: &Frame, percent: u32) -> Frame {
+    let mut color = (*frame.color).clone();
+    let (width, height) = color.dimensions();
+    for y in height - height * percent / 100..height {
+        for x in 0..width {
+            color.put_pixel(x, y, Rgb([20, 200, 20]));
+        }
+    }
+    Frame { color: Arc::new(color), ..frame.clone() }
+}
+
+/// Whether the frame after an answer calls for the next window, and how many of the points looked as
+/// they should in the frame before, of which so much was covered.
+fn asks_at_once(frames: &[Frame], percent: u32) -> (bool, f64) {
+    // Weak below seven eighths.
+    let settings = ["tracking.min_inlier_frac=0.75", "tracking.min_correlation=-1.0"];
+    let config = Config::from_sources(None, &settings.map(str::to_owned)).unwrap();
+    let mut pipeline = Pipeline::new(config, Box::new(Wobbly::new(USUAL)));
+    pipeline.set_late_answers(true);
+    let (asked, job) = first_question(&mut pipeline, frames);
+    let update = pipeline.process(&covered(&frames[asked + 1], percent)).unwrap();
+    assert_eq!(update.state, TrackingState::Tracking);
+    pipeline.apply_window(job.run()).unwrap();
+    pipeline.process(&frames[asked + 2]).unwrap();
+    (pipeline.take_window_job().is_some(), update.inlier_frac)
+}
+
+#[test]
+fn the_next_window_is_asked_for_at_once_where_tracking_has_weakened_meanwhile() {
+    let frames = without_depth(recording());
+    let (asks, inlier_frac) = asks_at_once(&frames, 0);
+    assert!(!asks && inlier_frac > 0.95, "{inlier_frac}");
+    let (asks, inlier_frac) = asks_at_once(&frames, 15);
+    assert!(asks && inlier_frac < 0.875, "{inlier_frac}");
+}
+
+#[test]
+fn a_model_of_single_views_is_asked_at_once_all_the_same() {
+    let mut pipeline = crate::pipeline::pipeline();
+    pipeline.set_late_answers(true);
+    for frame in crate::pipeline::swaying(30) {
+        pipeline.process(&frame).unwrap();
+        assert!(pipeline.take_window_job().is_none());
+    }
+    assert!(pipeline.map().len() > 1);
+}
