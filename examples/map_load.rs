@@ -1,4 +1,5 @@
-//! What a saved map costs: bytes, and the time to load it and take it up.
+//! What a saved map costs: bytes, the time to load it and take it up, and what the node needs on one
+//! core to show it.
 //!
 //!     cargo run --release --example map_load -- [KEYFRAMES]
 //!
@@ -11,8 +12,12 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use recon_node::config::Config;
 use recon_node::keyframe::KeyframeId;
+use recon_node::map::{MapConfig, OccupancyConfig};
 use recon_node::model;
 use recon_node::pipeline::{MapSnapshot, Pipeline};
+use recon_node::ros::config::NodeConfig;
+use recon_node::ros::files::map_from_optical;
+use recon_node::ros::map_cloud::MapSamples;
 use recon_node::simulator::{Simulator, SimulatorConfig};
 use recon_node::store::{self, ImageQuality};
 
@@ -49,9 +54,37 @@ fn main() -> Result<()> {
             begun_restore.elapsed().as_secs_f64(),
             resident_mb() / count as f64,
         );
+        if quality == ImageQuality::Lossless {
+            rayon::ThreadPoolBuilder::new().num_threads(1).build()?.install(|| show(&pipeline));
+        }
     }
     std::fs::remove_dir_all(&folder)?;
     Ok(())
+}
+
+/// What the node does to show a map, against what is done to save its points.
+fn show(pipeline: &Pipeline) {
+    let (map, node) = (pipeline.map(), NodeConfig::default());
+    let timed = |what: &str, begun: Instant, count: usize| {
+        println!("{what}: {count} in {:.2} s on one core", begun.elapsed().as_secs_f64());
+    };
+    let begun = Instant::now();
+    let snapshot = MapSamples::default().snapshot(map, &map_from_optical(), node.map_voxel_size);
+    timed("samples of all keyframes", begun, map.len());
+    let mut config = MapConfig { max_carving_views: 0, ..MapConfig::default() };
+    for what in ["points of ~/map if it were not carved", "points of ~/map"] {
+        let begun = Instant::now();
+        let surface = snapshot.surface(node.map_voxel_size, node.map_max_points, &config);
+        timed(what, begun, surface.cloud.len());
+        config = MapConfig::default();
+        let begun = Instant::now();
+        if let Ok(plan) = snapshot.plan(&surface, &OccupancyConfig::default()) {
+            timed("cells of ~/grid", begun, plan.cells.len());
+        }
+    }
+    config.voxel_size_m = node.map_voxel_size;
+    let begun = Instant::now();
+    timed("points as they are saved, agreed upon", begun, map.cloud(&config).len());
 }
 
 fn pipeline() -> Result<Pipeline> {

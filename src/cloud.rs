@@ -52,6 +52,21 @@ pub struct SurfaceCloud {
 }
 
 impl SurfaceCloud {
+    /// Returns the points for which `stays` is true; `stays` has one entry for each point.
+    pub fn retained(&self, stays: &[bool]) -> Self {
+        fn kept<T: Copy>(values: &[T], stays: &[bool]) -> Vec<T> {
+            values.iter().zip(stays).filter(|(_, stays)| **stays).map(|(value, _)| *value).collect()
+        }
+        Self {
+            cloud: PointCloud {
+                points: kept(&self.cloud.points, stays),
+                colors: kept(&self.cloud.colors, stays),
+            },
+            normals: kept(&self.normals, stays),
+            confidence: kept(&self.confidence, stays),
+        }
+    }
+
     /// Returns once it is known that all points have a normal and a confidence, and colours or none.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
-//! Running a pipeline over a source: the only file with threads and a clock.
+//! Running a pipeline over a source: the only module with threads and a clock.
 
 mod answers;
+mod metered;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -16,6 +17,7 @@ use crate::source::{FrameSource, Skip, SourceItem};
 use crate::stamp::Stamp;
 
 pub use answers::{Answers, Pace};
+pub use metered::{InferenceFigures, Stopwatch};
 
 /// Frames that are read ahead of the one being tracked.
 const READ_AHEAD: usize = 4;

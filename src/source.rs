@@ -30,6 +30,8 @@ pub struct SourceInfo {
     pub name: String,
     /// How many frames will come, where known.
     pub frame_count: Option<usize>,
+    /// Whether frames come with depth, as far as can be seen before the first one.
+    pub has_depth: bool,
     /// The true trajectory of the camera, where known.
     pub reference: Option<Trajectory>,
 }

@@ -5,7 +5,8 @@
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
     /// Name of the back end: sensor-depth (the camera's own depth), mapanything, mast3r, dust3r or
-    /// fast3r.
+    /// fast3r; or auto for mapanything where its weights and the device are there, else
+    /// sensor-depth.
     pub name: String,
     /// Weights of a feed-forward model: a folder, or a name from 'recon weights list'; empty for
     /// the one whose licence allows commercial use.

@@ -14,7 +14,7 @@ use crate::stamp::Stamp;
 
 pub(super) fn open(path: &Path, images: Vec<PathBuf>, options: &OpenOptions) -> Result<FileSource> {
     let calibration = calibration(path, options, false)?;
-    let info = SourceInfo { name: recording_name(path), frame_count: None, reference: None };
+    let info = SourceInfo { name: recording_name(path), ..SourceInfo::default() };
     let (frames, _) = stamped(images, options.rate_hz);
     FileSource::new(info, calibration, frames, &options.selection)
 }

@@ -28,8 +28,12 @@ struct Tum {
 pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<FileSource> {
     let tum = read(path, options)?;
     let calibration = calibration(path, options, !tum.depths.is_empty())?;
-    let info =
-        SourceInfo { name: recording_name(path), frame_count: None, reference: tum.reference };
+    let info = SourceInfo {
+        name: recording_name(path),
+        frame_count: None,
+        has_depth: !tum.depths.is_empty(),
+        reference: tum.reference,
+    };
     FileSource::new(info, calibration, tum.frames, &options.selection)
 }
 

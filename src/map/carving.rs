@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use super::cloud::voxel_of;
 use super::{GlobalMap, MapConfig, VoxelCloud};
+use crate::cloud::SurfaceCloud;
 use crate::geometry::Se3;
 use crate::keyframe::Keyframe;
 use crate::pointmap::Pointmap;
@@ -49,9 +50,29 @@ struct Viewer<'a> {
 }
 
 impl GlobalMap {
-    /// Returns for each voxel whether its point stays: false for what keyframes see through.
-    pub(super) fn stays(&self, cloud: &VoxelCloud, config: &MapConfig) -> Vec<bool> {
-        let points = cloud.measured();
+    /// Returns a surface (world frame, one point for each voxel of `voxel_size_m`) without what
+    /// keyframes see through.
+    pub fn without_ghosts(
+        &self,
+        surface: &SurfaceCloud,
+        voxel_size_m: f64,
+        config: &MapConfig,
+    ) -> SurfaceCloud {
+        let measured = |(point, confidence): (&Point3<f32>, &f32)| Measured {
+            point_in_world: point.cast(),
+            variance_m2: 1.0 / f64::from(*confidence),
+        };
+        let points = surface.cloud.points.iter().zip(&surface.confidence).map(measured);
+        surface.retained(&self.stays(&points.collect::<Vec<_>>(), voxel_size_m, config))
+    }
+
+    /// Returns for each point whether it stays: false for what keyframes see through.
+    pub(super) fn stays(
+        &self,
+        points: &[Measured],
+        voxel_size_m: f64,
+        config: &MapConfig,
+    ) -> Vec<bool> {
         let mut stays = vec![true; points.len()];
         if config.max_carving_views == 0 {
             return stays;
@@ -62,7 +83,7 @@ impl GlobalMap {
             blocks.entry(voxel_of(&point.point_in_world, BLOCK_M)).or_default().push(index);
         }
         let blocks: Vec<_> = blocks.into_iter().collect();
-        let gates = Gates { frac: config.fusion_gate_frac, least_m: cloud.voxel_size_m() };
+        let gates = Gates { frac: config.fusion_gate_frac, least_m: voxel_size_m };
         let judge = |(key, members): &([i32; 3], Vec<usize>)| -> Vec<usize> {
             let viewers = in_sight(&viewers, key, config.max_carving_views);
             let gone = |index: &usize| is_gone(&points[*index], &viewers, &gates);

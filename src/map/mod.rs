@@ -181,7 +181,7 @@ impl GlobalMap {
             let all = self.carved(keyframe, &Ghosts::default(), config);
             cloud.add(keyframe, &all.retained(&kept));
         }
-        let stays = self.stays(&cloud, config);
+        let stays = self.stays(&cloud.measured(), cloud.voxel_size_m(), config);
         let ghosts = Ghosts::of(&cloud, &stays);
         (cloud.into_surface(|index| stays[index]), ghosts)
     }

@@ -122,8 +122,8 @@ impl GlobalMap {
         let cells = size.x * size.y;
         if cells.is_nan() || cells > MAX_CELLS {
             return Err(Error::Usage(format!(
-                "the occupancy map would have {} x {} cells: choose larger ones with --cell, or \
-                 leave out far points with --max-range",
+                "the occupancy map would have {} x {} cells: choose larger ones (--cell, or \
+                 grid_cell_size), or leave out far points (--max-range, or sensor.max_range_m)",
                 size.x, size.y
             )));
         }
@@ -141,7 +141,8 @@ impl GlobalMap {
 
 fn no_floor() -> Error {
     Error::Usage(
-        "no floor was found in the map: say with --floor how high it is, metres along z".to_owned(),
+        "no floor was found in the map: say how high it is (--floor METRES along z, or grid_floor)"
+            .to_owned(),
     )
 }
 

@@ -9,7 +9,7 @@ pub mod weights;
 pub mod xfeat;
 
 pub use open::{
-    BACK_ENDS, check_name, family_side_px, open, open_family, open_features, open_geometry,
-    open_map_anything,
+    AUTO, BACK_ENDS, Resolved, check_name, family_side_px, open, open_family, open_features,
+    open_geometry, open_map_anything, resolve,
 };
 pub use sensor_depth::SensorDepth;

@@ -22,6 +22,9 @@ use crate::inference::{Models, ReconstructionModel};
 /// Names of all back ends.
 pub const BACK_ENDS: [&str; 5] = ["sensor-depth", "mapanything", "mast3r", "dust3r", "fast3r"];
 
+/// The name that leaves the choice to what is there; see [`resolve`].
+pub const AUTO: &str = "auto";
+
 /// The longest side that the released models have learned with.
 const TRAINED_PX: usize = 518;
 
@@ -30,7 +33,57 @@ const TRAINED_PX: usize = 518;
 /// # Errors
 /// [`Error::InvalidConfig`] with all that there are.
 pub fn check_name(config: &ModelConfig) -> Result<()> {
-    if BACK_ENDS.contains(&config.name.as_str()) { Ok(()) } else { Err(unknown(&config.name)) }
+    let name = config.name.as_str();
+    if name == AUTO || BACK_ENDS.contains(&name) { Ok(()) } else { Err(unknown(name)) }
+}
+
+/// A configuration that names its back end, and what is to be said of how it came to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// The configuration.
+    pub config: Config,
+    /// One sentence, where it is not the back end that is wanted most.
+    pub warning: Option<String>,
+}
+
+/// Returns the configuration with `auto` made a name: MapAnything where its weights and the device
+/// are there, else the camera's depth where frames come with it. Nothing is loaded. Other names
+/// stay as they are.
+///
+/// # Errors
+/// [`Error::InvalidConfig`] for `auto` without weights or device, and without depth, with the
+/// remedy.
+pub fn resolve(config: &Config, has_depth: bool) -> Result<Resolved> {
+    resolve_with(config, has_depth, &Cache::from_vars(&environment))
+}
+
+fn resolve_with(config: &Config, has_depth: bool, cache: &Cache) -> Result<Resolved> {
+    if config.model.name != AUTO {
+        return Ok(Resolved { config: config.clone(), warning: None });
+    }
+    let named = |name: &str| {
+        let model = ModelConfig { name: name.to_owned(), ..config.model.clone() };
+        Config { model, ..config.clone() }
+    };
+    match is_there(&config.model, cache) {
+        Ok(()) => Ok(Resolved { config: named("mapanything"), warning: None }),
+        Err(reason) if has_depth => Ok(Resolved {
+            config: named("sensor-depth"),
+            warning: Some(format!(
+                "model.name 'auto' goes by the camera's depth alone, without mapanything: {reason}"
+            )),
+        }),
+        Err(reason) => Err(Error::config(
+            "model.name",
+            format!("'auto' has no model for a camera without depth: {reason}"),
+        )),
+    }
+}
+
+/// Returns once it is known that device and weights of MapAnything are there.
+fn is_there(config: &ModelConfig, cache: &Cache) -> Result<()> {
+    nn::device(&config.device)?;
+    locate(&config.weights, cache).map(drop)
 }
 
 /// Returns the networks that the configuration names, ready for use.
@@ -180,5 +233,62 @@ fn dtype(choice: DtypeChoice, device: &Device) -> DType {
 
 fn unknown(name: &str) -> Error {
     let available = BACK_ENDS.join(", ");
-    Error::config("model.name", format!("there is no model '{name}'; available: {available}"))
+    let reason = format!("there is no model '{name}'; available: {available}, {AUTO}");
+    Error::config("model.name", reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(name: &str, weights: &str, device: &str, has_depth: bool) -> Result<Resolved> {
+        let mut config = Config::default();
+        config.model.name = name.to_owned();
+        config.model.weights = weights.to_owned();
+        config.model.device = device.to_owned();
+        // No weights are in this cache.
+        let nowhere = |_: &str| Some("/nonexistent".to_owned());
+        resolve_with(&config, has_depth, &Cache::from_vars(&nowhere))
+    }
+
+    fn tiny() -> String {
+        format!("{}/tests/data/mapanything/v11", env!("CARGO_MANIFEST_DIR"))
+    }
+
+    #[test]
+    fn auto_takes_mapanything_where_its_weights_are() {
+        for has_depth in [true, false] {
+            let found = resolved(AUTO, &tiny(), "cpu", has_depth).unwrap();
+            assert_eq!((found.config.model.name.as_str(), found.warning), ("mapanything", None));
+        }
+    }
+
+    #[test]
+    fn auto_falls_back_to_depth_and_says_what_to_do() {
+        let found = resolved(AUTO, "", "cpu", true).unwrap();
+        let warning = found.warning.unwrap();
+        assert_eq!(found.config.model.name, "sensor-depth");
+        assert!(warning.contains("recon weights fetch"), "{warning}");
+        if cfg!(not(feature = "cuda")) {
+            let warning = resolved(AUTO, &tiny(), "cuda", true).unwrap().warning.unwrap();
+            assert!(warning.contains("without GPU support"), "{warning}");
+        }
+    }
+
+    #[test]
+    fn auto_without_weights_and_without_depth_is_an_error_with_the_remedy() {
+        let error = resolved(AUTO, "", "cpu", false).unwrap_err().to_string();
+        for words in ["model.name", "without depth", "recon weights fetch", "model.weights"] {
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn other_names_stay_as_they_are() {
+        let found = resolved("sensor-depth", "", "cpu", false).unwrap();
+        assert_eq!((found.config.model.name.as_str(), found.warning), ("sensor-depth", None));
+        assert!(check_name(&ModelConfig { name: AUTO.to_owned(), ..Default::default() }).is_ok());
+        let wrong = ModelConfig { name: "best".to_owned(), ..Default::default() };
+        assert!(check_name(&wrong).unwrap_err().to_string().contains("fast3r, auto"));
+    }
 }

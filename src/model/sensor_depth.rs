@@ -40,7 +40,7 @@ impl SensorDepth {
         let depth = frame.depth.as_deref().ok_or_else(|| {
             missing(
                 "depth images",
-                "give a recording with depth, or choose a model that needs none",
+                "give depth beside the images, or choose a model that needs none (model.name)",
             )
         })?;
         let config = self.config.clone();

@@ -55,6 +55,16 @@ pub enum OdometryInput {
     Tf,
 }
 
+/// Where the floor is, for the plan of the map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GridFloor {
+    /// The lowest level on which much of the map lies.
+    Auto,
+    /// Where base_frame stood at the beginning: z = 0 of the map.
+    Base,
+}
+
 /// The node's own settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -112,7 +122,7 @@ pub struct NodeConfig {
     pub publish_cloud: bool,
     /// Whether the depth of the model is published, with each keyframe.
     pub publish_depth: bool,
-    /// How often a changed map is published, 1/s; 0 for never.
+    /// How often a changed map is published at most, 1/s, while somebody listens; 0 for never.
     #[schemars(range(min = 0.0, max = 10.0))]
     pub map_rate: f64,
     /// Edge of the voxels of the published map, metres.
@@ -121,6 +131,20 @@ pub struct NodeConfig {
     /// Most points of the published map; its voxels grow where there would be more.
     #[schemars(range(min = 1000, max = 10_000_000))]
     pub map_max_points: usize,
+    /// Whether the map's plan (~/grid) is published, with the map and while somebody listens.
+    pub publish_grid: bool,
+    /// Edge of the cells of the plan, metres.
+    #[schemars(range(min = 0.01, max = 10.0))]
+    pub grid_cell_size: f64,
+    /// Height above the floor from which on something is an obstacle, metres.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub grid_min_height: f64,
+    /// Height above the floor up to which something is an obstacle, metres.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub grid_max_height: f64,
+    /// Where the plan's floor is: auto (the lowest level that is seen) or base (where base_frame
+    /// stood at the beginning).
+    pub grid_floor: GridFloor,
     /// How often a changed path is published, 1/s; 0 for never.
     #[schemars(range(min = 0.0, max = 30.0))]
     pub path_rate: f64,
@@ -176,6 +200,11 @@ impl Default for NodeConfig {
             map_rate: 0.5,
             map_voxel_size: 0.03,
             map_max_points: 300_000,
+            publish_grid: true,
+            grid_cell_size: 0.05,
+            grid_min_height: 0.1,
+            grid_max_height: 1.5,
+            grid_floor: GridFloor::Auto,
             path_rate: 2.0,
             path_max_poses: 1024,
             refine_when_idle: 0.0,
@@ -190,7 +219,7 @@ impl Default for NodeConfig {
 }
 
 /// Keys that may change while the node runs: they are looked up each time that they are used.
-pub const CHANGEABLE: [&str; 14] = [
+pub const CHANGEABLE: [&str; 19] = [
     "publish_tf",
     "tf_tolerance",
     "wait_for_transform",
@@ -199,6 +228,11 @@ pub const CHANGEABLE: [&str; 14] = [
     "map_rate",
     "map_voxel_size",
     "map_max_points",
+    "publish_grid",
+    "grid_cell_size",
+    "grid_min_height",
+    "grid_max_height",
+    "grid_floor",
     "path_rate",
     "path_max_poses",
     "refine_when_idle",

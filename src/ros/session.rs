@@ -15,15 +15,16 @@ use super::map_cloud::{MapSamples, MapSnapshot};
 use super::mode::Mode;
 use super::parameters::Settings;
 use super::refinement::Refinements;
+use super::report::Report;
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::Se3;
 use crate::inference::Models;
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::messages::decoding;
-use crate::observer::{MapScale, MapUpdate, TrackingState};
+use crate::observer::MapUpdate;
 use crate::pipeline::{MapSnapshot as WholeMap, Pipeline, PreparedFrame, Refined, prepare};
-use crate::runtime::{Answers, Pace};
+use crate::runtime::{Answers, Pace, Stopwatch};
 use crate::stamp::Stamp;
 use crate::trajectory::{StampedPose, Trajectory};
 
@@ -40,6 +41,8 @@ pub struct Session {
     camera_from_base: Option<Se3>,
     firmness: Firmness,
     refinements: Refinements,
+    /// On the model.
+    stopwatch: Stopwatch,
 }
 
 /// How firmly things stand in the world, as covariances of left perturbations.
@@ -51,36 +54,6 @@ struct Firmness {
     covariance: Matrix6<f64>,
     /// The newest frame relative to its keyframe.
     frame_covariance: Matrix6<f64>,
-}
-
-/// What a session has come to.
-#[derive(Debug, Clone, Default)]
-pub struct Report {
-    /// What became of the last frame; `None` before the first.
-    pub last: Option<TrackingState>,
-    /// Stamp of the last frame.
-    pub stamp: Option<Stamp>,
-    /// Frames that were processed.
-    pub processed: u64,
-    /// Of those, with a pose.
-    pub tracked: u64,
-    /// Loops closed.
-    pub loops: u32,
-    /// Keyframes in the map.
-    pub keyframes: u32,
-    /// Share of the keyframe's points that the last frame sees.
-    pub overlap_frac: f64,
-    /// Share of those that look as they should.
-    pub inlier_frac: f64,
-    /// How long the map's unit is; `None` before the first frame.
-    pub scale: Option<MapScale>,
-}
-
-impl Report {
-    /// Returns whether the last frame has a pose in the map.
-    pub fn is_localized(&self) -> bool {
-        self.last.as_ref().is_some_and(TrackingState::has_pose)
-    }
 }
 
 /// What there is to publish of a frame.
@@ -96,6 +69,10 @@ impl Session {
     /// Returns a session without a map.
     pub fn new(settings: Settings, models: impl Into<Models>) -> Self {
         let tree = FrameTree::new(settings.node.odometry == OdometryInput::None);
+        let stopwatch = Stopwatch::default();
+        let Models { geometry, features } = models.into();
+        let report = Report { model: geometry.name(), ..Report::default() };
+        let models = Models { geometry: stopwatch.on(geometry), features };
         let mut pipeline = Pipeline::new(settings.pipeline.clone(), models);
         Self {
             answers: Answers::new(Pace::WhenThere, &mut pipeline),
@@ -104,10 +81,11 @@ impl Session {
             tree,
             samples: MapSamples::default(),
             next_id: 0,
-            report: Report::default(),
+            report,
             camera_from_base: None,
             firmness: Firmness::default(),
             refinements: Refinements::default(),
+            stopwatch,
         }
     }
 
@@ -118,7 +96,7 @@ impl Session {
         self.tree.restart_map();
         self.samples.clear();
         self.refinements.give_up();
-        self.report = Report { last: None, loops: 0, keyframes: 0, ..self.report.clone() };
+        self.report.begin_map(0);
     }
 
     /// Takes up a map that was saved in place of the one that is there; nobody knows where the robot
@@ -133,10 +111,8 @@ impl Session {
         self.firmness = Firmness::default();
         self.refinements.give_up();
         self.samples.clear();
-        self.pipeline.map().keyframes().for_each(|keyframe| self.samples.mark(keyframe.id));
         let count = self.pipeline.map().len();
-        self.report =
-            Report { last: None, loops: 0, keyframes: count as u32, ..self.report.clone() };
+        self.report.begin_map(count);
         Ok(count)
     }
 
@@ -217,7 +193,7 @@ impl Session {
         };
         self.answers.after_frame(&mut self.pipeline);
         self.next_id += 1;
-        self.note(&update);
+        self.report.note(&update, self.stopwatch.figures());
         let placement = update.world_from_camera.map(|pose| self.place(parts, &update, pose));
         Ok(FrameOutput { update, placement })
     }
@@ -251,9 +227,6 @@ impl Session {
     pub fn finish_refinement(&mut self) -> Option<Result<Refined, String>> {
         let finished = self.refinements.finish(&mut self.pipeline)?;
         self.firmness.keyframe = None;
-        if matches!(&finished, Ok(refined) if refined.depth_offset_m != 0.0) {
-            self.pipeline.map().keyframes().for_each(|keyframe| self.samples.mark(keyframe.id));
-        }
         Some(finished)
     }
 
@@ -338,21 +311,6 @@ impl Session {
     /// Returns the newest keyframe.
     pub fn newest_keyframe(&self) -> Option<&Keyframe> {
         self.pipeline.map().keyframes().last()
-    }
-
-    fn note(&mut self, update: &MapUpdate) {
-        for id in update.keyframe.iter().chain(&update.new_keyframe) {
-            self.samples.mark(*id);
-        }
-        let report = &mut self.report;
-        report.processed += 1;
-        report.tracked += u64::from(update.state.has_pose());
-        report.loops += update.loops_closed as u32;
-        report.keyframes = update.keyframes as u32;
-        report.stamp = Some(update.stamp);
-        (report.overlap_frac, report.inlier_frac) = (update.overlap_frac, update.inlier_frac);
-        report.scale = Some(update.scale);
-        report.last = Some(update.state.clone());
     }
 
     fn place(&mut self, parts: &FrameParts, update: &MapUpdate, pose: Se3) -> Placement {

@@ -259,6 +259,7 @@ fn info(config: &SimulatorConfig, path: &Route) -> SourceInfo {
     SourceInfo {
         name: config.world.recording().to_owned(),
         frame_count: Some(config.frame_count()),
+        has_depth: true,
         reference: Some(Trajectory::new(truth.collect())),
     }
 }

@@ -74,6 +74,31 @@ fn reduced_weights_and_other_types_run_as_well() {
     }
 }
 
+#[test]
+fn auto_goes_by_the_cameras_depth_where_there_are_no_weights_and_says_so() {
+    let recorded = Recorded::of(6);
+    let auto = |more: &[&str]| {
+        let mut command = recorded.recon(&[REPLAY.as_slice(), &["auto"], more].concat());
+        let output = command.env("HF_HUB_CACHE", recorded.path("empty")).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = auto(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_tells(&said, &["warning: ", "mapanything", "recon weights fetch"]);
+    assert_eq!(recorded.metrics("out")["tracked"], 6);
+    assert_tells(&recorded.read("out/config.yaml"), &["name: \"sensor-depth\""]);
+
+    // The same camera without its depth.
+    recorded.remove("room/depth.txt");
+    let (code, said) = auto(&[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert_tells(&said, &["error: ", "without depth", "recon weights fetch"]);
+
+    recorded.success(&["weights", "random", "--arch", "tiny-v1", "tiny"]);
+    auto(&["--weights", "tiny", "--set", "model.resolution_px=112"]);
+    assert_tells(&recorded.read("out/config.yaml"), &["name: \"mapanything\""]);
+}
+
 /// Options, the exit status, and what the answer must name.
 type Refused = (&'static [&'static str], i32, &'static [&'static str]);
 

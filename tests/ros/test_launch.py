@@ -1,79 +1,44 @@
-"""The launch files build their description and, where the real `launch` is, run; else with stand-ins."""
+"""The launch files, run with the real `launch` and `launch_ros` where they are installed, else with stand-ins."""
 
 import importlib.util
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import room
 
+HERE = Path(__file__).parent
+FOLDER = HERE.parents[1] / 'launch'
 IS_REAL = importlib.util.find_spec('launch_ros') is not None
-FOLDER = Path(__file__).parents[2] / 'launch'
+if not IS_REAL:
+    print('launch_ros is not installed: stand-ins take its place')
+    sys.path.insert(0, str(HERE / 'stand_ins'))
 
-
-class Anything:
-    """Takes any arguments and remembers them."""
-
-    def __init__(self, *args, **kwargs):
-        self.args, self.kwargs = args, kwargs
-
-    def perform(self, context):
-        return context[self.args[0]]
+from launch import LaunchContext  # noqa: E402
 
 
 def context_of(values):
     """What a launch file is asked with."""
-    if not IS_REAL:
-        return values
-    from launch import LaunchContext
     context = LaunchContext()
     context.launch_configurations.update(values)
     return context
 
 
-def stand_ins(monkeypatch):
-    modules = {
-        'launch': ['LaunchDescription'],
-        'launch.actions': ['DeclareLaunchArgument', 'EmitEvent', 'ExecuteProcess', 'GroupAction',
-                           'IncludeLaunchDescription', 'LogInfo', 'OpaqueFunction',
-                           'RegisterEventHandler', 'TimerAction'],
-        'launch.conditions': ['IfCondition'],
-        'launch.event_handlers': ['OnProcessExit'],
-        'launch.events': ['Shutdown'],
-        'launch.launch_description_sources': ['PythonLaunchDescriptionSource'],
-        'launch.substitutions': ['LaunchConfiguration'],
-        'launch_ros': [],
-        'launch_ros.actions': ['Node', 'PushRosNamespace'],
-    }
-    for name, classes in modules.items():
-        module = types.ModuleType(name)
-        for each in classes:
-            setattr(module, each, type(each, (Anything,), {}))
-        monkeypatch.setitem(sys.modules, name, module)
-
-
-@pytest.fixture
-def load(monkeypatch):
-    if not IS_REAL:
-        stand_ins(monkeypatch)
-
-    def of(name):
-        spec = importlib.util.spec_from_file_location(name, FOLDER / f'{name}.launch.py')
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return of
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f'{name}.launch.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize('name', ['live', 'replay'])
-def test_descriptions_are_built_and_every_argument_has_a_description(load, name):
+def test_descriptions_are_built_and_every_argument_has_a_description(name):
     module = load(name)
     assert module.generate_launch_description() is not None
     names = [argument[0] for argument in module.ARGUMENTS]
@@ -81,15 +46,15 @@ def test_descriptions_are_built_and_every_argument_has_a_description(load, name)
     assert all(len(description) > 5 for _, _, description in module.ARGUMENTS)
 
 
-def test_live_has_the_conventional_arguments(load):
+def test_live_has_the_conventional_arguments():
     names = {argument[0] for argument in load('live').ARGUMENTS}
     assert names == {
         'namespace', 'use_sim_time', 'rgb_topic', 'depth_topic', 'camera_info_topic', 'odom_topic',
-        'base_frame', 'odom_frame', 'map_frame', 'params_file', 'publish_tf', 'approx_sync', 'qos',
-        'compressed', 'rviz', 'rerun', 'log_level'}
+        'base_frame', 'odom_frame', 'map_frame', 'params_file', 'database_path', 'localization', 'publish_tf',
+        'approx_sync', 'qos', 'compressed', 'rviz', 'rerun', 'log_level'}
 
 
-def test_arguments_become_parameters_and_remappings(load):
+def test_arguments_become_parameters_and_remappings():
     module = load('live')
     values = {name: default for name, default, _ in module.ARGUMENTS}
     values.update(odom_topic='/wheel/odom', compressed='true', qos='reliable', rgb_topic='/cam')
@@ -125,7 +90,89 @@ sys.exit(service.run())
 """
 
 
-@pytest.mark.skipif(not IS_REAL, reason='launch_ros is not installed: the launch file is read, and not run')
+def environment_with(folder, **programs):
+    """The environment in which packages of these names have programs of the same names."""
+    for name, program in programs.items():
+        marks = folder / 'prefix' / 'share' / 'ament_index' / 'resource_index' / 'packages'
+        marks.mkdir(parents=True, exist_ok=True)
+        (marks / name).touch()
+        place = folder / 'prefix' / 'lib' / name
+        place.mkdir(parents=True)
+        (place / name).symlink_to(program)
+        if name == 'recon_node' and 'RECON' in os.environ:
+            (place / 'recon').symlink_to(os.environ['RECON'])
+    environment = dict(os.environ)
+    environment['AMENT_PREFIX_PATH'] = f'{folder / "prefix"}:{environment["AMENT_PREFIX_PATH"]}'
+    if not IS_REAL:
+        environment['PYTHONPATH'] = f'{HERE / "stand_ins"}:{environment.get("PYTHONPATH", "")}'
+    return environment
+
+
+def launch(file, arguments, folder, environment, **how):
+    """What `ros2 launch` does, as a process."""
+    command = [sys.executable, '-c', LAUNCH, str(FOLDER / file), *arguments]
+    return subprocess.Popen(command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, **how)
+
+
+# Writes down what it was started with, its files of parameters among it, and ends.
+PROBE = """#!/usr/bin/env python3
+import json, sys, yaml
+files = [b for a, b in zip(sys.argv, sys.argv[1:]) if a == '--params-file']
+parameters = {}
+for file in files:
+    parameters.update(next(iter(yaml.safe_load(open(file)).values()))['ros__parameters'])
+remapped = dict(b.split(':=', 1) for a, b in zip(sys.argv, sys.argv[1:]) if a == '-r')
+name = sys.argv[0].rsplit('/', 1)[-1]
+with open(f'{name}.json', 'w') as file:
+    json.dump(dict(arguments=sys.argv[1:], parameters=parameters, remapped=remapped), file)
+"""
+
+
+def started_with(folder, arguments):
+    """What the nodes of live.launch.py are started with."""
+    probe = folder / 'probe'
+    probe.write_text(PROBE.replace('/usr/bin/env python3', sys.executable))
+    probe.chmod(0o755)
+    environment = environment_with(folder, recon_node=probe, rviz2=probe)
+    launched = launch('live.launch.py', arguments, folder, environment)
+    said, _ = launched.communicate(timeout=60)
+    assert launched.returncode == 0, said
+    read = lambda path: json.loads(path.read_text())
+    return {path.stem: read(path) for path in folder.glob('*.json')}, said
+
+
+def test_by_default_the_node_is_started_for_a_realsense_with_rviz(tmp_path):
+    started, _ = started_with(tmp_path, [])
+    node, rviz = started['recon_node'], started['rviz2']
+    parameters = node['parameters']
+    assert parameters['base_frame'] == 'camera_link' and parameters['sensor']['max_range_m'] == 5.0
+    assert parameters['subscribe_depth'] is True and parameters['odometry'] == 'none'
+    assert parameters['qos_image'] == 'best_effort' and parameters['use_sim_time'] is False
+    remapped = node['remapped']
+    assert remapped['image'] == '/camera/camera/color/image_raw'
+    assert remapped['depth'] == '/camera/camera/aligned_depth_to_color/image_raw'
+    assert remapped['camera_info'] == '/camera/camera/color/camera_info'
+    assert 'odom' not in remapped and remapped['__node'] == 'recon_node' and remapped.get('__ns', '/') == '/'
+    assert 'recon_node:=info' in node['arguments']
+    assert Path(rviz['arguments'][rviz['arguments'].index('-d') + 1]).exists()
+
+
+def test_arguments_reach_the_node(tmp_path):
+    started, _ = started_with(tmp_path, [
+        'rviz:=false', 'namespace:=robot', 'depth_topic:=', 'rgb_topic:=/cam', 'odom_topic:=/wheels', 'qos:=reliable',
+        'use_sim_time:=true', 'log_level:=debug', 'database_path:=/maps/hall.map', 'localization:=true',
+        f'params_file:={FOLDER.parent / "config" / "mono.yaml"}'])
+    node = started['recon_node']
+    assert list(started) == ['recon_node']
+    assert node['remapped']['__ns'] == '/robot' and 'recon_node:=debug' in node['arguments']
+    assert node['remapped']['image/compressed'] == '/cam/compressed' and node['remapped']['odom'] == '/wheels'
+    assert 'depth' not in node['remapped'] and node['parameters']['subscribe_depth'] is False
+    assert node['parameters']['odometry'] == 'topic' and node['parameters']['use_sim_time'] is True
+    assert node['parameters']['load_map'] == '/maps/hall.map' and node['parameters']['map.localization_only'] is True
+    assert node['parameters']['qos_odom'] == 'reliable' and node['parameters']['model']['name'] == 'auto'
+
+
 def test_the_launch_file_brings_up_a_node_with_its_arguments(tmp_path):
     from peer import Peer
     from recon_node.msg import Status
@@ -134,7 +181,8 @@ def test_the_launch_file_brings_up_a_node_with_its_arguments(tmp_path):
     statuses = peer.hear(Status, '/robot/recon_node/status')
     arguments = ['namespace:=robot', 'rviz:=false', 'rgb_topic:=/cam/color', 'depth_topic:=/cam/depth',
                  'camera_info_topic:=/cam/info', 'map_frame:=hall']
-    launched = subprocess.Popen([sys.executable, '-c', LAUNCH, str(FOLDER / 'live.launch.py'), *arguments], cwd=tmp_path)
+    environment = environment_with(tmp_path, recon_node=os.environ['RECON_NODE'])
+    launched = launch('live.launch.py', arguments, tmp_path, environment)
     try:
         peer.wait('the node', lambda: statuses)
         assert statuses[-1].header.frame_id == 'hall'
@@ -142,9 +190,9 @@ def test_the_launch_file_brings_up_a_node_with_its_arguments(tmp_path):
             peer.wait(topic, lambda: peer.node.count_subscribers(topic) == 1)
     finally:
         launched.send_signal(signal.SIGINT)
-        status = launched.wait(timeout=60)
+        said, _ = launched.communicate(timeout=60)
         peer.destroy()
-    assert status == 0
+    assert launched.returncode == 0, said
 
 
 def write_bag(folder, count):
@@ -170,13 +218,12 @@ def write_bag(folder, count):
             write('/camera/aligned_depth_to_color/image_raw', nanos, image(nanos, '16UC1', depth))
 
 
-@pytest.mark.skipif(not IS_REAL, reason='launch_ros is not installed: the launch file is read, and not run')
 def test_a_bag_is_replayed_evaluated_and_ended_with(tmp_path):
     frames = 60
     write_bag(tmp_path / 'bag', frames)
     truth = [np.r_[room.stamp_nanos(i) / 1e9, room.camera_in_room(i)] for i in range(frames)]
     np.savetxt(tmp_path / 'truth.txt', truth, fmt='%.9f')
-    environment = dict(os.environ)
+    environment = environment_with(tmp_path, recon_node=os.environ['RECON_NODE'])
     if shutil.which('ros2') is None:
         command = tmp_path / 'bin' / 'ros2'
         command.parent.mkdir()
@@ -184,10 +231,8 @@ def test_a_bag_is_replayed_evaluated_and_ended_with(tmp_path):
         command.chmod(0o755)
         environment['PATH'] = f'{command.parent}:{environment["PATH"]}'
     arguments = [f'bag:={tmp_path / "bag"}', 'base_frame:=base_link', f'reference:={tmp_path / "truth.txt"}']
-    launched = subprocess.run(
-        [sys.executable, '-c', LAUNCH, str(FOLDER / 'replay.launch.py'), *arguments], cwd=tmp_path, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
-    said = launched.stdout
+    launched = launch('replay.launch.py', arguments, tmp_path, environment)
+    said, _ = launched.communicate(timeout=120)
     assert launched.returncode == 0, said
     poses = np.loadtxt(tmp_path / 'trajectory.txt')
     assert len(poses) >= frames - 5, (len(poses), said)

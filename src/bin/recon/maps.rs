@@ -12,6 +12,8 @@ use recon_node::pipeline::{MapSnapshot, Pipeline};
 use recon_node::store::{self, ImageQuality, MapWriter};
 use recon_node::viz;
 
+use crate::progress::warn;
+
 /// Which maps are loaded and saved.
 #[derive(clap::Args)]
 pub struct MapArgs {
@@ -63,11 +65,10 @@ impl MapArgs {
 }
 
 /// Returns a map, and says what of it is not as it was saved.
-#[expect(clippy::print_stderr, reason = "the user reads warnings here")]
 pub fn load(path: &Path, recover: bool) -> Result<MapSnapshot> {
     let map = if recover { store::recover(path)? } else { store::load(path)? };
     for note in &map.notes {
-        eprintln!("warning: {}: {note}", path.display());
+        warn(&format!("{}: {note}", path.display()));
     }
     Ok(map)
 }

@@ -4,6 +4,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use recon_node::error::Result;
 use recon_node::observer::{Observation, Observer, TrackingState};
 
+/// Says what the user should know, though the run goes on.
+#[expect(clippy::print_stderr, reason = "the user reads warnings here")]
+pub fn warn(text: &str) {
+    eprintln!("warning: {text}");
+}
+
 /// Shows how far a run has come, on a terminal.
 pub struct Progress(ProgressBar);
 

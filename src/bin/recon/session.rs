@@ -23,7 +23,7 @@ use recon_node::viz;
 
 use crate::export;
 use crate::maps::{MapArgs, Saving};
-use crate::progress::Progress;
+use crate::progress::{Progress, warn};
 use crate::report::{self, Metrics};
 use crate::watch::{WatchArgs, Watching};
 
@@ -36,7 +36,8 @@ pub struct SessionArgs {
     /// Change one setting, e.g. --set map.voxel_size_m=0.02; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// Where geometry comes from: sensor-depth, mapanything, mast3r, dust3r or fast3r
+    /// Where geometry comes from: sensor-depth, mapanything, mast3r, dust3r, fast3r, or auto for
+    /// mapanything where its weights are, else sensor-depth
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Weights of a feed-forward model: a folder, or a name from 'recon weights list'
@@ -106,8 +107,9 @@ pub fn run(
     args: &SessionArgs,
     judge_map: Option<MapJudge<'_>>,
 ) -> anyhow::Result<()> {
-    let config = args.config()?;
     let info = source.info().clone();
+    let model::Resolved { config, warning } = model::resolve(&args.config()?, info.has_depth)?;
+    warning.iter().for_each(|text| warn(text));
     let mut watching = Watching::begin(&args.watch, &info)?;
     let model = model::open(&config)?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("results").join(&info.name));

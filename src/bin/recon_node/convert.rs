@@ -4,11 +4,14 @@ use r2r::builtin_interfaces::msg::Time;
 use r2r::geometry_msgs::msg::{
     Point, Pose, PoseWithCovariance, Quaternion, Transform, TransformStamped, Vector3,
 };
+use r2r::nav_msgs::msg::{MapMetaData, OccupancyGrid};
 use r2r::sensor_msgs::msg::{PointCloud2, PointField};
 use r2r::std_msgs::msg::Header;
 use recon_node::cloud::PointCloud;
 use recon_node::geometry::Se3;
+use recon_node::map;
 use recon_node::ros::clouds::{FIELDS, FLOAT32, POINT_STEP, cloud_bytes};
+use recon_node::ros::grid;
 use recon_node::stamp::Stamp;
 
 /// Returns the message of a stamp.
@@ -83,5 +86,21 @@ pub fn cloud(header: Header, cloud: &PointCloud) -> PointCloud2 {
         row_step: POINT_STEP * width,
         data: cloud_bytes(cloud),
         is_dense: true,
+    }
+}
+
+/// Returns the message of a plan; its origin lies on the floor.
+pub fn grid(stamp: Stamp, map_frame: &str, plan: &map::OccupancyGrid) -> OccupancyGrid {
+    let [x_m, y_m] = plan.origin_m;
+    OccupancyGrid {
+        header: header(stamp, map_frame),
+        info: MapMetaData {
+            map_load_time: time(stamp),
+            resolution: plan.cell_size_m as f32,
+            width: plan.width as u32,
+            height: plan.height as u32,
+            origin: pose(&Se3::translation(x_m, y_m, plan.floor_m)),
+        },
+        data: grid::cells(plan),
     }
 }

@@ -148,6 +148,8 @@ impl Diagnostics {
             pair("pose rate, Hz", format!("{:.1}", figures.output_rate.hz(now_secs))),
             pair("latency p50, s", format!("{:.4}", figures.latency.quantile_secs(0.5))),
             pair("latency p95, s", format!("{:.4}", figures.latency.quantile_secs(0.95))),
+            pair("model", figures.report.model.to_owned()),
+            pair("inference, s", format!("{:.3}", figures.report.inference.secs)),
             pair("keyframes", figures.report.keyframes.to_string()),
             pair("loops", figures.report.loops.to_string()),
             pair("memory, MB", memory_mb().map_or("unknown".to_owned(), |mb| format!("{mb:.0}"))),

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use r2r::lifecycle_msgs::srv::ChangeState;
-use r2r::sensor_msgs::msg::PointCloud2;
-use r2r::{Context, Node, Publisher, ServiceRequest};
+use r2r::{Context, Node, ServiceRequest};
+use recon_node::config::Config;
 use recon_node::inference::Models;
 use recon_node::model;
 use recon_node::ros::files;
@@ -19,7 +19,8 @@ use recon_node::stamp::Stamp;
 
 use crate::diagnostics::Diagnostics;
 use crate::lifecycle::LifecycleServices;
-use crate::outputs::{Outputs, latched};
+use crate::map_thread::MapOutputs;
+use crate::outputs::Outputs;
 use crate::parameters::Parameters;
 use crate::saving;
 use crate::services::{Services, tell};
@@ -45,7 +46,7 @@ pub struct ReconNode {
     lifecycle: LifecycleServices,
     diagnostics: Diagnostics,
     outputs: Outputs,
-    map: Publisher<PointCloud2>,
+    maps: MapOutputs,
     subscriptions: Vec<Subscription>,
     shared: Arc<Shared>,
     worker: Option<Worker>,
@@ -74,7 +75,7 @@ impl ReconNode {
             lifecycle: LifecycleServices::new(&mut node)?,
             diagnostics: Diagnostics::new(&mut node)?,
             outputs: Outputs::new(&mut node)?,
-            map: latched(&mut node, "~/map")?,
+            maps: MapOutputs::new(&mut node)?,
             subscriptions: Vec::new(),
             shared,
             worker: None,
@@ -179,9 +180,13 @@ impl ReconNode {
     }
 
     fn configure(&mut self) -> anyhow::Result<()> {
-        let settings = self.parameters.settings().clone();
+        let mut settings = self.parameters.settings().clone();
         files::check(&settings.node)?;
-        let model = self.load_model()?;
+        let model::Resolved { config, warning } =
+            model::resolve(&settings.pipeline, settings.node.subscribe_depth)?;
+        warning.iter().for_each(|warning| r2r::log_warn!(NAME, "{warning}"));
+        settings.pipeline = config;
+        let model = self.load_model(settings.pipeline.clone())?;
         let mut session = Session::new(settings.clone(), model);
         let map = Path::new(&settings.node.load_map);
         if !settings.node.load_map.is_empty() {
@@ -189,15 +194,14 @@ impl ReconNode {
         }
         self.failure.clear();
         self.shared = Arc::new(Shared::new(&settings));
-        let (outputs, map) = (self.outputs.clone(), self.map.clone());
-        self.worker = Some(Worker::start(&self.shared, &settings, session, outputs, map));
+        let (outputs, maps) = (self.outputs.clone(), self.maps.clone());
+        self.worker = Some(Worker::start(&self.shared, &settings, session, outputs, maps));
         Ok(())
     }
 
     /// Loads the model on a thread of its own: that may take minutes, in which the node can be
     /// asked for its state, and stopped.
-    fn load_model(&mut self) -> anyhow::Result<Models> {
-        let config = self.parameters.settings().pipeline.clone();
+    fn load_model(&mut self, config: Config) -> anyhow::Result<Models> {
         let (name, begun) = (config.model.name.clone(), Instant::now());
         let (sender, receiver) = sync_channel(1);
         std::thread::spawn(move || {

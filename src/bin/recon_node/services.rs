@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use r2r::geometry_msgs::msg::PoseWithCovarianceStamped;
+use r2r::nav_msgs::srv::GetMap;
 use r2r::recon_node::srv::{LoadMap, SaveMap, SaveTrajectory, SetMode};
 use r2r::std_srvs::srv::Trigger;
 use r2r::{Node, QosProfile, ServiceRequest};
@@ -11,6 +12,7 @@ use recon_node::ros::mode::Mode;
 
 use crate::convert;
 use crate::mailbox::{Mailbox, Requests, service};
+use crate::map_thread::PlanReply;
 use crate::node::NAME;
 use crate::shared::{Command, Reply, Shared};
 
@@ -23,6 +25,7 @@ pub struct Services {
     refine: Requests<Trigger::Service>,
     load_map: Requests<LoadMap::Service>,
     mode: Requests<SetMode::Service>,
+    plan: Requests<GetMap::Service>,
     save_map: Requests<SaveMap::Service>,
     save_trajectory: Requests<SaveTrajectory::Service>,
     initial_pose: Mailbox<PoseWithCovarianceStamped>,
@@ -39,6 +42,7 @@ impl Services {
             refine: service(node, "~/refine")?,
             load_map: service(node, "~/load_map")?,
             mode: service(node, "~/set_mode")?,
+            plan: service(node, "~/get_map")?,
             save_map: service(node, "~/save_map")?,
             save_trajectory: service(node, "~/save_trajectory")?,
             initial_pose: Mailbox::new(node.subscribe("initialpose", QosProfile::default())?),
@@ -63,6 +67,16 @@ impl Services {
         }
         while let Some(request) = self.refine.take() {
             ask(shared, is_configured, request, Command::Refine);
+        }
+        while let Some(request) = self.plan.take() {
+            // The type has no room for a reason: a plan without cells is none.
+            let reply: PlanReply = Box::new(move |plan| {
+                tell(request.respond(GetMap::Response { map: plan.unwrap_or_default() }));
+            });
+            match is_configured {
+                true => shared.command(Command::Plan(reply)),
+                false => reply(Err(NOT_CONFIGURED.to_owned())),
+            }
         }
         self.save(shared, is_configured);
         self.load(shared, is_configured);

@@ -10,8 +10,10 @@ use recon_node::ros::inputs::{FrameParts, Input, Inputs};
 use recon_node::ros::mode::Mode;
 use recon_node::ros::parameters::Settings;
 use recon_node::ros::rates::{Durations, RateMeter};
-use recon_node::ros::session::Report;
+use recon_node::ros::report::Report;
 use recon_node::stamp::Stamp;
+
+use crate::map_thread::PlanReply;
 
 /// How long the mapping thread sleeps at most.
 const IDLE: Duration = Duration::from_millis(20);
@@ -53,6 +55,8 @@ pub enum Command {
     Keyframe(Reply),
     /// Refine the whole map while frames go on; answered when that is done.
     Refine(Reply),
+    /// Make a plan of the map.
+    Plan(PlanReply),
     /// The robot is here.
     InitialPose(Se3),
     /// Settings have changed.

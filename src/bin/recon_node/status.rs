@@ -1,8 +1,8 @@
 //! `~/status`: what the mapping is doing, and why it is not.
 
-use r2r::recon_node::msg::Status;
-use recon_node::observer::{MapScale, TrackingState};
-use recon_node::ros::session::Report;
+use r2r::recon_node::msg::{Prior, Status};
+use recon_node::observer::{InferenceReport, MapScale, PriorReport, TrackingState};
+use recon_node::ros::report::Report;
 use recon_node::stamp::Stamp;
 
 use crate::convert;
@@ -31,6 +31,9 @@ pub fn status(inner: &Inner, report: &Report, steps: &Steps, map_frame: &str) ->
     let stamp = report.stamp.unwrap_or(Stamp::from_nanos(0));
     let counts = inner.inputs.counts();
     let scale = report.scale.unwrap_or(MapScale::UNKNOWN);
+    let inference = &report.inference;
+    let windows = report.windows;
+    let count = |of: fn(InferenceReport) -> usize| windows.map_or(0, of) as u64;
     Status {
         header: convert::header(stamp, map_frame),
         state,
@@ -45,6 +48,15 @@ pub fn status(inner: &Inner, report: &Report, steps: &Steps, map_frame: &str) ->
         images_refused: counts.refused,
         scale: scale.metres_per_unit,
         scale_sigma_log: scale.sigma_log,
+        model: report.model.to_owned(),
+        windows: inference.windows,
+        window_views: inference.views as u32,
+        inference_secs: inference.secs,
+        windows_merged: count(|windows| windows.merged),
+        windows_refused: count(|windows| windows.refused),
+        windows_calibrated: inference.with_camera,
+        depth_prior: prior(windows.map(|windows| windows.depth), inference.with_depth),
+        poses_prior: prior(windows.map(|windows| windows.poses), inference.with_poses),
         overlap_frac: report.overlap_frac,
         inlier_frac: report.inlier_frac,
         stamp_delay_secs: inner.inputs.stamp_delay.quantile_secs(0.5),
@@ -56,6 +68,16 @@ pub fn status(inner: &Inner, report: &Report, steps: &Steps, map_frame: &str) ->
         latency_secs: steps.latency,
         ..Status::default()
     }
+}
+
+/// What is told of a prior; a model of one view is given none of the map's.
+fn prior(gate: Option<PriorReport>, windows: u64) -> Prior {
+    gate.map_or_else(Prior::default, |gate| Prior {
+        told: gate.is_told,
+        windows,
+        tests: gate.tests as u32,
+        mean_gain: gate.mean_gain,
+    })
 }
 
 /// Returns the message while no model is loaded, with the reason where that is a failure.

@@ -2,12 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use r2r::Publisher;
-use r2r::sensor_msgs::msg::PointCloud2;
 use recon_node::geometry::Se3;
 use recon_node::ros::config::OdometryInput;
 use recon_node::ros::files::WHOLE_MAP;
@@ -17,7 +14,7 @@ use recon_node::ros::parameters::Settings;
 use recon_node::ros::session::{FrameOutput, Session};
 use recon_node::stamp::Stamp;
 
-use crate::map_thread::{MapJob, publish_maps};
+use crate::map_thread::{MapOutputs, Maps};
 use crate::node::NAME;
 use crate::outputs::Outputs;
 use crate::saving::{load_map, save_at_end, save_map, save_trajectory, save_whole_map};
@@ -42,14 +39,12 @@ struct Mapping {
     session: Session,
     settings: Settings,
     outputs: Outputs,
-    map_jobs: SyncSender<MapJob>,
+    maps: Maps,
     era: u32,
     sessions: u32,
     steps: Steps,
     camera_frame: String,
-    map_is_stale: bool,
     path_is_stale: bool,
-    last_map_secs: f64,
     last_path_secs: f64,
     last_status_secs: f64,
     /// Time of the newest frame or odometry with which map from odom was published.
@@ -65,31 +60,29 @@ impl Worker {
         settings: &Settings,
         session: Session,
         outputs: Outputs,
-        map: Publisher<PointCloud2>,
+        maps: MapOutputs,
     ) -> Self {
-        let (map_jobs, jobs) = sync_channel(1);
+        let (mut maps, map) = Maps::start(maps);
+        if session.map_from_world().is_some() {
+            maps.note_change();
+        }
         let mut mapping = Mapping {
             shared: Arc::clone(shared),
-            map_is_stale: session.map_from_world().is_some(),
             session,
             settings: settings.clone(),
             outputs,
-            map_jobs,
+            maps,
             era: shared.lock().inputs.counts().jumps,
             sessions: 0,
             steps: Steps::default(),
             camera_frame: String::new(),
             path_is_stale: false,
-            last_map_secs: f64::NEG_INFINITY,
             last_path_secs: f64::NEG_INFINITY,
             last_status_secs: f64::NEG_INFINITY,
             last_correction: None,
             refinement_reply: None,
         };
-        Self {
-            mapping: std::thread::spawn(move || mapping.run()),
-            map: std::thread::spawn(move || publish_maps(&jobs, &map)),
-        }
+        Self { mapping: std::thread::spawn(move || mapping.run()), map }
     }
 
     /// Waits for the threads, which end when [`Shared::stop`] was called; returns whether they did
@@ -196,13 +189,13 @@ impl Mapping {
         self.sessions += 1;
         self.last_correction = None;
         self.shared.lock().figures.report = self.session.report().clone();
-        (self.map_is_stale, self.path_is_stale) = (true, true);
+        self.note_change();
     }
 
     fn publish(&mut self, output: &FrameOutput) {
         if let Some(placement) = &output.placement {
             self.outputs.placement(placement, &self.settings.node);
-            (self.path_is_stale, self.map_is_stale) = (true, true);
+            self.note_change();
             if placement.map_from_odom.is_some() {
                 self.last_correction = Some(placement.stamp);
             }
@@ -266,7 +259,9 @@ impl Mapping {
             self.publish_status();
         }
         self.follow_refinement(now_secs);
-        if !self.shared.lock().active {
+        let is_active = self.shared.lock().active;
+        self.maps.keep_up(&mut self.session, &self.settings, is_active.then_some(now_secs));
+        if !is_active {
             return;
         }
         self.hold_correction();
@@ -275,10 +270,12 @@ impl Mapping {
             self.publish_path();
             (self.path_is_stale, self.last_path_secs) = (false, now_secs);
         }
-        if self.map_is_stale && is_due(self.settings.node.map_rate, self.last_map_secs) {
-            self.publish_map();
-            self.last_map_secs = now_secs;
-        }
+    }
+
+    /// What was published of the map is not what it is now.
+    fn note_change(&mut self) {
+        self.maps.note_change();
+        self.path_is_stale = true;
     }
 
     /// Begins a refinement where it is time for one, and takes over one that is done.
@@ -287,7 +284,7 @@ impl Mapping {
             self.refine(None);
         }
         let Some(finished) = self.session.finish_refinement() else { return };
-        (self.map_is_stale, self.path_is_stale) = (true, true);
+        self.note_change();
         let told = finished.map(|refined| refined.to_string());
         match &told {
             Ok(text) => r2r::log_info!(NAME, "{text}"),
@@ -316,13 +313,6 @@ impl Mapping {
         let keyframes: Vec<Se3> = self.session.map_from_keyframes().into_values().collect();
         self.outputs.keyframes(stamp, &keyframes, node);
         self.outputs.graph(stamp, &self.session.graph(), node);
-    }
-
-    fn publish_map(&mut self) {
-        let (snapshot, stamp) = (self.session.map_snapshot(), self.stamp());
-        let job = MapJob { snapshot, stamp, settings: self.settings.clone() };
-        // While the last map is still being put together, the next one waits for its turn.
-        self.map_is_stale = self.map_jobs.try_send(job).is_err();
     }
 
     fn publish_status(&mut self) {
@@ -369,6 +359,10 @@ impl Mapping {
                 reply(Ok("the next frame that can be placed well becomes a keyframe".to_owned()));
             }
             Command::Refine(reply) => self.refine(Some(reply)),
+            Command::Plan(reply) if self.session.map_from_world().is_some() => {
+                self.maps.ask(reply);
+            }
+            Command::Plan(reply) => reply(Err("there is no map yet".to_owned())),
             Command::InitialPose(map_from_base) => self.move_map(&map_from_base),
             Command::Settings(settings) => {
                 self.session.reconfigure(&settings);
@@ -380,7 +374,7 @@ impl Mapping {
     fn move_map(&mut self, map_from_base: &Se3) {
         match self.session.set_pose(map_from_base) {
             Ok(()) => {
-                (self.map_is_stale, self.path_is_stale) = (true, true);
+                self.note_change();
                 r2r::log_info!(NAME, "the map was moved to the pose that was given");
             }
             Err(reason) => r2r::log_warn!(NAME, "initialpose is left out: {reason}"),

@@ -46,6 +46,7 @@ pub(super) fn open(path: &Path, at: BagAt, options: &OpenOptions) -> Result<BagS
     let info = SourceInfo {
         name: recording_name(path),
         frame_count: frame_count(&bag, &chosen, options),
+        has_depth: chosen.depth.is_some(),
         reference: None,
     };
     let damaged = bag.damaged.iter().cloned();
