@@ -9,6 +9,7 @@ mod gating;
 mod inferring;
 mod joining;
 mod keyframing;
+mod learned;
 mod localizing;
 mod locate;
 mod looping;
@@ -48,6 +49,7 @@ use crate::window::{CovisibilityGraph, Places};
 
 use drift::Travel;
 pub use joining::Joined;
+pub use learned::{GeoReference, LearnedSnapshot};
 use localizing::Fix;
 pub use localizing::Localization;
 pub use prepare::{PreparedFrame, prepare};
@@ -77,6 +79,8 @@ pub struct Pipeline {
     past_sessions: Vec<Vec<FrameRecord>>,
     /// The world in the frame that is shown to others, where one is chosen.
     map_from_world: Option<Se3>,
+    /// Where on Earth that frame's origin is, where it is known.
+    georeference: Option<GeoReference>,
     /// The last frame with a pose, as far as it still says where the camera is.
     fix: Option<Fix>,
     /// Whether the next frame with a pose is to become a keyframe.
@@ -152,6 +156,7 @@ impl Pipeline {
             records: Vec::new(),
             past_sessions: Vec::new(),
             map_from_world: None,
+            georeference: None,
             fix: None,
             wants_keyframe: false,
             recognizer,
