@@ -24,6 +24,17 @@ pub(super) struct SharedFocal {
 }
 
 impl SharedFocal {
+    /// Returns what windows say, in order of size, and what the map is made with.
+    pub fn numbers(&self) -> (&[f64], Option<f64>) {
+        (&self.said, self.used)
+    }
+
+    /// Returns what such numbers stand for.
+    pub fn of(mut said: Vec<f64>, used: Option<f64>) -> Self {
+        said.sort_by(f64::total_cmp);
+        Self { said, used }
+    }
+
     /// Takes note of what a window says.
     pub fn add(&mut self, focal_over_width: f64) {
         if self.said.len() < CONVERGED_WINDOWS && focal_over_width.is_finite() {

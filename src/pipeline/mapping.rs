@@ -75,7 +75,7 @@ impl Pipeline {
         self.wants_keyframe = false;
         self.records.clear();
         self.past_sessions.clear();
-        (self.map_from_world, self.fix) = (None, None);
+        (self.map_from_world, self.georeference, self.fix) = (None, None, None);
         self.suspected.clear();
         self.inferring = Inferring::default();
         self.late.forget();

@@ -11,6 +11,7 @@ mod inferring;
 mod joining;
 mod keyframing;
 mod late;
+mod learned;
 mod localizing;
 mod locate;
 mod looping;
@@ -52,6 +53,7 @@ use drift::Travel;
 pub use joining::Joined;
 use late::{Late, ModelPlace};
 pub use late::{WindowJob, WindowOutcome};
+pub use learned::{GeoReference, LearnedSnapshot};
 use localizing::Fix;
 pub use localizing::Localization;
 pub use prepare::{PreparedFrame, prepare};
@@ -81,6 +83,8 @@ pub struct Pipeline {
     past_sessions: Vec<Vec<FrameRecord>>,
     /// The world in the frame that is shown to others, where one is chosen.
     map_from_world: Option<Se3>,
+    /// Where on Earth that frame's origin is, where it is known.
+    georeference: Option<GeoReference>,
     /// The last frame with a pose, as far as it still says where the camera is.
     fix: Option<Fix>,
     /// Whether the next frame with a pose is to become a keyframe.
@@ -158,6 +162,7 @@ impl Pipeline {
             records: Vec::new(),
             past_sessions: Vec::new(),
             map_from_world: None,
+            georeference: None,
             fix: None,
             wants_keyframe: false,
             recognizer,

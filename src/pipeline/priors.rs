@@ -26,10 +26,10 @@ pub(super) struct Inferring {
     /// What the first keyframe would be by the last window that contradicted it.
     pub challenger: Option<Pointmap>,
     /// Windows of which each keyframe's geometry is the mean.
-    fused: BTreeMap<KeyframeId, u32>,
+    pub(super) fused: BTreeMap<KeyframeId, u32>,
     /// Windows that were merged, and those that contradicted the map.
-    merged: usize,
-    refused: usize,
+    pub(super) merged: usize,
+    pub(super) refused: usize,
     /// What is known of the map's unit.
     pub scale: ScaleEvidence,
     /// The focal length of frames without calibration.
@@ -39,7 +39,7 @@ pub(super) struct Inferring {
     /// The map's unit, in that of its first window.
     pub unit: f64,
     /// Windows merged when the map was last brought to metres.
-    merged_then: usize,
+    pub(super) merged_then: usize,
 }
 
 impl Default for Inferring {

@@ -77,6 +77,18 @@ pub(super) struct ScaleEvidence {
 }
 
 impl ScaleEvidence {
+    /// Returns what windows and odometry say as numbers: count, mean and summed squared deviations.
+    pub(super) fn numbers(&self) -> [[f64; 3]; 2] {
+        [self.windows, self.odometry].map(|mean| [mean.count, mean.mean, mean.squares])
+    }
+
+    /// Returns what such numbers stand for.
+    pub(super) fn of(numbers: [[f64; 3]; 2]) -> Self {
+        let [windows, odometry] =
+            numbers.map(|[count, mean, squares]| RunningMean { count, mean, squares });
+        Self { windows, odometry }
+    }
+
     /// Takes note of the logarithm of what a window was multiplied by.
     pub fn add_window(&mut self, log_scale: f64) {
         self.windows.add(-log_scale, WINDOW_SIGMA);

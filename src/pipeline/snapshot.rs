@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 
 use super::drift::Travel;
+use super::learned::{GeoReference, LearnedSnapshot};
 use super::{FrameRecord, Pipeline};
 use crate::config::Config;
 use crate::constraint::Constraint;
@@ -71,6 +72,10 @@ pub struct GraphSnapshot {
     pub config: Config,
     /// Pose of the pipeline's world in the frame that is shown to others, z up, where one is chosen.
     pub map_from_world: Option<Se3>,
+    /// What was learned of scale and focal length; `None` where a sensor says both.
+    pub learned: Option<LearnedSnapshot>,
+    /// Where on Earth the origin of that frame is, where it is known.
+    pub georeference: Option<GeoReference>,
 }
 
 impl MapSnapshot {
@@ -137,6 +142,9 @@ impl GraphSnapshot {
             session.retain(|record| kept.contains(&record.keyframe));
         }
         self.anchor = self.anchor.filter(|id| kept.contains(id));
+        if let Some(learned) = &mut self.learned {
+            learned.fused.retain(|id, _| kept.contains(id));
+        }
     }
 }
 
@@ -183,6 +191,8 @@ impl Pipeline {
             anchor: self.anchor.as_ref().map(|anchor| anchor.keyframe),
             config: self.config.clone(),
             map_from_world: self.map_from_world,
+            learned: self.inferring.learned(),
+            georeference: self.georeference,
         }
     }
 
@@ -228,6 +238,10 @@ impl Pipeline {
         let [metres, radians] = graph.travel;
         self.travel = Travel { metres, radians };
         self.map_from_world = graph.map_from_world;
+        self.georeference = graph.georeference;
+        if let Some(learned) = graph.learned {
+            self.inferring.take_up(learned);
+        }
         let last = graph.poses.keys().next_back().copied();
         if let Some(keyframe) = graph.anchor.or(last) {
             self.set_anchor(keyframe);

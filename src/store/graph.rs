@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::constraint::Constraint;
 use crate::geometry::Se3;
 use crate::keyframe::KeyframeId;
-use crate::pipeline::{FrameRecord, GraphSnapshot};
+use crate::pipeline::{FrameRecord, GeoReference, GraphSnapshot, LearnedSnapshot};
 use crate::pose_graph::StoredConstraint;
 use crate::stamp::Stamp;
 
@@ -53,8 +53,56 @@ struct State {
     /// Pose of the world in the map's frame, seven numbers.
     map_from_world: Option<[Exact; 7]>,
     long_ties: Vec<[u32; 2]>,
+    /// Not in maps of before.
+    learned: Option<Learned>,
+    /// Latitude, longitude (degrees), altitude (m), heading (degrees); not in maps of before.
+    georeference: Option<[Exact; 4]>,
     /// How many rows each table has, to tell when some are missing.
     rows: BTreeMap<String, usize>,
+}
+
+/// What was learned from a model's windows.
+#[derive(Serialize, Deserialize)]
+struct Learned {
+    log_scale: [[Exact; 3]; 2],
+    unit: Exact,
+    windows: [u32; 3],
+    fused: Vec<[u32; 2]>,
+    focals_over_width: Vec<Exact>,
+    focal_in_use: Option<Exact>,
+}
+
+impl Learned {
+    fn of(learned: &LearnedSnapshot) -> Self {
+        Self {
+            log_scale: learned.log_scale.map(|numbers| numbers.map(Exact)),
+            unit: Exact(learned.unit),
+            windows: learned.windows,
+            fused: learned.fused.iter().map(|(id, count)| [id.0, *count]).collect(),
+            focals_over_width: learned.focals_over_width.iter().copied().map(Exact).collect(),
+            focal_in_use: learned.focal_in_use.map(Exact),
+        }
+    }
+
+    fn snapshot(self) -> LearnedSnapshot {
+        LearnedSnapshot {
+            log_scale: self.log_scale.map(|numbers| numbers.map(|n| n.0)),
+            unit: self.unit.0,
+            windows: self.windows,
+            fused: self.fused.into_iter().map(|[id, count]| (KeyframeId(id), count)).collect(),
+            focals_over_width: self.focals_over_width.into_iter().map(|n| n.0).collect(),
+            focal_in_use: self.focal_in_use.map(|n| n.0),
+        }
+    }
+}
+
+fn numbers(place: &GeoReference) -> [Exact; 4] {
+    [place.latitude_deg, place.longitude_deg, place.altitude_m, place.heading_deg].map(Exact)
+}
+
+fn place(numbers: [Exact; 4]) -> GeoReference {
+    let [latitude_deg, longitude_deg, altitude_m, heading_deg] = numbers.map(|n| n.0);
+    GeoReference { latitude_deg, longitude_deg, altitude_m, heading_deg }
 }
 
 impl GraphRows {
@@ -77,6 +125,8 @@ impl GraphRows {
                 .as_ref()
                 .map(|pose| bytes::of_pose(pose).map(Exact)),
             long_ties: graph.long_ties.iter().map(|(a, b)| [a.0, b.0]).collect(),
+            learned: graph.learned.as_ref().map(Learned::of),
+            georeference: graph.georeference.as_ref().map(numbers),
             rows,
         };
         let state = serde_json::to_string(&state).map_err(|e| e.to_string())?;
@@ -128,6 +178,8 @@ impl GraphRows {
             long_ties: state.long_ties.into_iter().map(tie).collect::<BTreeSet<_>>(),
             map_from_world: state.map_from_world.and_then(|pose| bytes::pose(pose.map(|v| v.0))),
             config,
+            learned: state.learned.map(Learned::snapshot),
+            georeference: state.georeference.map(place),
             ..GraphSnapshot::default()
         };
         self.filled(graph, &mut complain)
@@ -245,4 +297,41 @@ fn frame(value: &[u8]) -> Option<FrameRecord> {
 
 fn id(number: i64) -> Option<KeyframeId> {
     u32::try_from(number).ok().map(KeyframeId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(rows: &GraphRows) -> GraphSnapshot {
+        rows.graph(|problem| Err::<(), String>(problem), &mut Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn what_was_learned_and_the_place_on_earth_come_back_and_older_maps_have_neither() {
+        let graph = GraphSnapshot {
+            learned: Some(LearnedSnapshot {
+                log_scale: [[3.0, -0.1, 0.02], [0.0; 3]],
+                unit: 1.0 / 3.0,
+                windows: [7, 1, 4],
+                fused: BTreeMap::from([(KeyframeId(2), 3)]),
+                focals_over_width: vec![0.7, 0.8],
+                focal_in_use: Some(0.75),
+            }),
+            georeference: Some(GeoReference {
+                latitude_deg: 48.137,
+                longitude_deg: 11.575,
+                altitude_m: 519.0,
+                heading_deg: -30.0,
+            }),
+            ..GraphSnapshot::default()
+        };
+        let mut rows = GraphRows::of(&graph).unwrap();
+        assert_eq!(read(&rows), graph);
+        let mut state: serde_json::Value = serde_json::from_str(&rows.meta["state"]).unwrap();
+        let members = state.as_object_mut().unwrap();
+        assert!(members.remove("learned").is_some() && members.remove("georeference").is_some());
+        rows.meta.insert("state".to_owned(), state.to_string());
+        assert_eq!(read(&rows), GraphSnapshot::default());
+    }
 }

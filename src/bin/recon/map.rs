@@ -7,7 +7,7 @@ use comfy_table::{Table, presets};
 use recon_node::config::{Config, ModelConfig};
 use recon_node::error::{Error, Result};
 use recon_node::model;
-use recon_node::pipeline::{MapSnapshot, Pipeline};
+use recon_node::pipeline::{GeoReference, MapSnapshot, Pipeline};
 use recon_node::store::{self, ImageQuality};
 
 use crate::export;
@@ -48,6 +48,25 @@ enum Command {
         #[arg(long, value_name = "N")]
         max_keyframes: Option<usize>,
     },
+    /// Say where on Earth the origin of a map is
+    Georeference {
+        #[command(flatten)]
+        map: MapFile,
+        /// The new map
+        output: PathBuf,
+        /// Degrees north, WGS 84
+        #[arg(long, value_name = "DEG", allow_negative_numbers = true)]
+        latitude: f64,
+        /// Degrees east, WGS 84
+        #[arg(long, value_name = "DEG", allow_negative_numbers = true)]
+        longitude: f64,
+        /// Metres above the ellipsoid
+        #[arg(long, value_name = "M", default_value_t = 0.0, allow_negative_numbers = true)]
+        altitude: f64,
+        /// Of the map's y axis, clockwise from north
+        #[arg(long, value_name = "DEG", default_value_t = 0.0, allow_negative_numbers = true)]
+        heading: f64,
+    },
     /// Write a copy of a map, such as of what can be trusted of a damaged one
     Copy {
         #[command(flatten)]
@@ -86,10 +105,31 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             let left = map.keyframes.len();
             Ok(writeln!(std::io::stdout(), "{removed} keyframes removed, {left} left")?)
         }
+        Command::Georeference { map, output, latitude, longitude, altitude, heading } => {
+            let place = GeoReference {
+                latitude_deg: *latitude,
+                longitude_deg: *longitude,
+                altitude_m: *altitude,
+                heading_deg: *heading,
+            };
+            georeference(map, output, place)
+        }
         Command::Copy { map, output } => {
             Ok(store::save(output, &map.load()?, ImageQuality::Lossless)?)
         }
     }
+}
+
+fn georeference(file: &MapFile, output: &Path, place: GeoReference) -> anyhow::Result<()> {
+    let is_on_earth = place.latitude_deg.abs() <= 90.0 && place.longitude_deg.abs() <= 180.0;
+    if !(is_on_earth && place.altitude_m.is_finite() && place.heading_deg.is_finite()) {
+        let problem = "no place on Earth: give --latitude within 90 degrees, --longitude within 180, \
+                       and finite --altitude and --heading";
+        return Err(Error::Usage(problem.to_owned()).into());
+    }
+    let mut map = file.load()?;
+    map.graph.georeference = Some(place);
+    Ok(store::save(output, &map, ImageQuality::Lossless)?)
 }
 
 fn merge(first: &Path, second: &Path, output: &Path) -> anyhow::Result<()> {
@@ -146,5 +186,16 @@ fn info(file: &MapFile) -> Result<Table> {
     row("model", graph.config.model.name.clone());
     let origin = if graph.map_from_world.is_some() { "z up" } else { "the first camera" };
     row("origin", origin.to_owned());
+    if let Some(place) = &graph.georeference {
+        let GeoReference { latitude_deg, longitude_deg, altitude_m, heading_deg } = place;
+        let text = format!(
+            "{latitude_deg}° N, {longitude_deg}° E, {altitude_m} m, y axis {heading_deg}° from north"
+        );
+        row("place on Earth", text);
+    }
+    if let Some(learned) = &graph.learned {
+        let [merged, refused, _] = learned.windows;
+        row("model's windows", format!("{merged} merged, {refused} refused"));
+    }
     Ok(table)
 }

@@ -242,7 +242,7 @@ fn lines<'a>(
     rgb: [u8; 3],
     width: f32,
 ) -> LineStrips3D {
-    let strips = strips.into_iter().map(|strip| strip.iter().copied().collect::<Vec<_>>());
+    let strips = strips.into_iter().map(|strip| strip.to_vec());
     LineStrips3D::new(strips)
         .with_colors([color(rgb)])
         .with_radii([Radius::new_ui_points(0.5 * width)])
