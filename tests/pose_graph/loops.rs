@@ -191,3 +191,50 @@ fn a_refused_loop_is_remembered_and_not_tried_again() {
     assert!(again.poses.len() <= config().local_keyframes, "{}", again.poses.len());
     assert_eq!(graph.refused_loops().count(), 1);
 }
+
+/// A window that is aligned around a closed loop ties more keyframes of the two places together. Of
+/// a wrong loop that bent the map for good, as it was believed once.
+#[test]
+fn what_windows_tie_across_a_wrong_loop_is_dropped_with_it() {
+    for seed in 0..4 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let (mut graph, start) = way(0.0, &mut random);
+        let right = right_loops(10, &mut random);
+        let truth = ring();
+        let beside = [[20, 22], [69, 71]].map(|pair| measured(&truth, pair, 0.0, &mut random));
+        let mut alone = graph.clone();
+        alone.update(&beside);
+        alone.update_loops(&right);
+        let alone = alone.solve(start.clone(), &config());
+        let wrong = mistaken(20, 70, Se3::identity());
+        graph.update_loops(&[wrong]);
+        let across = [(20, 70), (70, 20), (21, 70), (20, 71), (19, 71), (22, 69)];
+        let across = across.map(|(target, source)| mistaken(target, source, Se3::identity()));
+        graph.update(&across);
+        graph.update(&beside);
+        graph.update_loops(&right);
+        let found = graph.solve(start, &config());
+        assert_eq!(found.refused_loops.into_iter().collect::<BTreeSet<_>>(), keys(&across));
+        assert!(farthest_m(&found.poses, &alone.poses) < 1e-4, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_window_ties_a_new_keyframe_firmly_to_the_ones_before_it_only() {
+    let mut random = SmallRng::seed_from_u64(7);
+    let truth = ring();
+    let mut graph = PoseGraph::default();
+    for i in 1..120 {
+        graph.update(&[measured(&truth, [i - 1, i], 0.0, &mut random)]);
+    }
+    graph.update_loops(&[measured(&truth, [19, 119], 0.0, &mut random)]);
+    // Keyframe 120 comes with a window of both rounds.
+    let pairs = [[20, 120], [119, 120], [118, 120], [19, 120], [18, 118]];
+    graph.update(&pairs.map(|pair| measured(&truth, pair, 0.0, &mut random)));
+    let is_loop = |[target, source]: [u32; 2]| {
+        let ends = (KeyframeId(target), KeyframeId(source));
+        let stored = graph.stored().find(|s| (s.constraint.target, s.constraint.source) == ends);
+        stored.unwrap().loop_weight.is_some()
+    };
+    assert_eq!(pairs.map(is_loop), [true, false, false, true, true]);
+}
