@@ -5,6 +5,7 @@
 
 mod alignment;
 mod carving;
+mod consensus;
 mod dense_residual;
 mod feed_forward;
 mod frame;
