@@ -98,8 +98,12 @@ fn score(all: &[Known]) -> Score {
         }
         let is_near = |id: KeyframeId| relations[id.0 as usize].0 < *BASELINE_DEG.start();
         let (keyframe, features) = (&view.keyframe, &view.features);
-        let query =
-            Query { features, camera: &keyframe.camera, pointmap: Some(&keyframe.pointmap) };
+        let query = Query {
+            image: &keyframe.frame.color,
+            features,
+            camera: &keyframe.camera,
+            pointmap: Some(&keyframe.pointmap),
+        };
         let candidates = recognizer.candidates(features, is_near).unwrap();
         let sightings = candidates
             .iter()

@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn the_world_of_the_first_camera_is_not_taken_to_be_level() {
         let up = upright_direction(&turned(Vector3::zeros()));
-        let expected = Vector3::new(0.0, -1.0, -BACKWARD_SHARE).normalize();
+        let expected = Unit::new_normalize(Vector3::new(0.0, -1.0, -BACKWARD_SHARE)).into_inner();
         assert!((up - expected).norm() < 1e-12, "{up}");
         let turn = upright_from_world(&expected);
         assert!((turn.rotation * expected - Vector3::z()).norm() < 1e-12);
