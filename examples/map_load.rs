@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use recon_node::config::Config;
 use recon_node::keyframe::KeyframeId;
-use recon_node::map::{MapConfig, OccupancyConfig};
+use recon_node::map::{GlobalMap, MapConfig, OccupancyConfig};
 use recon_node::model;
 use recon_node::pipeline::{MapSnapshot, Pipeline};
 use recon_node::ros::config::NodeConfig;
@@ -55,7 +55,8 @@ fn main() -> Result<()> {
             resident_mb() / count as f64,
         );
         if quality == ImageQuality::Lossless {
-            rayon::ThreadPoolBuilder::new().num_threads(1).build()?.install(|| show(&pipeline));
+            let map = pipeline.map();
+            rayon::ThreadPoolBuilder::new().num_threads(1).build()?.install(|| show(map));
         }
     }
     std::fs::remove_dir_all(&folder)?;
@@ -63,8 +64,8 @@ fn main() -> Result<()> {
 }
 
 /// What the node does to show a map, against what is done to save its points.
-fn show(pipeline: &Pipeline) {
-    let (map, node) = (pipeline.map(), NodeConfig::default());
+fn show(map: &GlobalMap) {
+    let node = NodeConfig::default();
     let timed = |what: &str, begun: Instant, count: usize| {
         println!("{what}: {count} in {:.2} s on one core", begun.elapsed().as_secs_f64());
     };
