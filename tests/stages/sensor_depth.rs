@@ -102,7 +102,7 @@ fn surfaces_seen_too_obliquely_are_left_out() {
 fn what_is_missing_is_named_with_a_remedy() {
     let good = frame_of(SIZE, |_, _| 0, |_, _| 2.0);
     let cases = [
-        (Frame { depth: None, ..good.clone() }, "depth images", "recording with depth"),
+        (Frame { depth: None, ..good.clone() }, "depth images", "depth beside the images"),
         (Frame { camera: None, ..good.clone() }, "calibrated camera", "--calibration"),
     ];
     for (frame, missing, remedy) in cases {
