@@ -12,7 +12,7 @@ use recon_node::viz::rerun::{Destination, Viewer};
 /// How a session is watched.
 #[derive(clap::Args)]
 pub struct WatchArgs {
-    /// Show the session in rerun's viewer: 'save FILE.rrd', 'serve [ADDRESS:PORT]' or 'connect URL'
+    /// Show the session in rerun's viewer: 'save FILE.rrd', 'serve ADDRESS:PORT' or 'connect URL'
     #[arg(long, num_args = 1..=2, value_names = ["HOW", "WHERE"])]
     rerun: Vec<String>,
 }
