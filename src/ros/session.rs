@@ -41,6 +41,9 @@ pub struct Session {
     camera_from_base: Option<Se3>,
     firmness: Firmness,
     refinements: Refinements,
+    /// The map that frames were placed in last, and where the session's others stand.
+    map: u32,
+    others: BTreeMap<u32, Se3>,
     /// On the model.
     stopwatch: Stopwatch,
 }
@@ -85,6 +88,8 @@ impl Session {
             camera_from_base: None,
             firmness: Firmness::default(),
             refinements: Refinements::default(),
+            map: 0,
+            others: BTreeMap::new(),
             stopwatch,
         }
     }
@@ -94,8 +99,7 @@ impl Session {
         self.pipeline.restart();
         self.firmness = Firmness::default();
         self.tree.restart_map();
-        self.samples.clear();
-        self.refinements.give_up();
+        self.forget_maps();
         self.report.begin_map(0);
     }
 
@@ -109,11 +113,28 @@ impl Session {
         let map_from_world = self.pipeline.map_from_world();
         self.tree.take_up_map(map_from_world.unwrap_or_else(map_from_optical));
         self.firmness = Firmness::default();
-        self.refinements.give_up();
-        self.samples.clear();
+        self.forget_maps();
         let count = self.pipeline.map().len();
         self.report.begin_map(count);
         Ok(count)
+    }
+
+    fn forget_maps(&mut self) {
+        self.samples.clear();
+        self.refinements.give_up();
+        self.others.clear();
+        self.map = 0;
+    }
+
+    /// Follows the pipeline to another of the session's maps: a new one, where the robot was lost for
+    /// long, or one that it is back in. Our own odometry goes on.
+    fn change_map(&mut self, map: u32) {
+        let left = std::mem::replace(&mut self.map, map);
+        self.others.extend(self.tree.map_from_world().map(|&pose| (left, pose)));
+        self.tree.change_map(self.others.remove(&map));
+        self.firmness = Firmness::default();
+        self.samples.clear();
+        self.refinements.give_up();
     }
 
     /// Returns the whole map as it is to be saved, with where it stands; `None` before there is one.
@@ -194,6 +215,9 @@ impl Session {
         self.answers.after_frame(&mut self.pipeline);
         self.next_id += 1;
         self.report.note(&update, self.stopwatch.figures());
+        if update.map != self.map {
+            self.change_map(update.map);
+        }
         let placement = update.world_from_camera.map(|pose| self.place(parts, &update, pose));
         Ok(FrameOutput { update, placement })
     }
@@ -315,8 +339,8 @@ impl Session {
 
     fn place(&mut self, parts: &FrameParts, update: &MapUpdate, pose: Se3) -> Placement {
         if update.keyframes == 1 && update.new_keyframe.is_some() {
-            // The pipeline has given up a map that was of no use: its world begins here.
-            self.tree.restart_map();
+            // A map that takes the place of one that was of no use: its world begins here.
+            self.tree.change_map(None);
             self.firmness = Firmness::default();
         }
         self.camera_from_base = Some(parts.base_from_camera.inverse());
