@@ -22,7 +22,7 @@ use crate::geometry::Se3;
 use crate::inference::Models;
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::messages::decoding;
-use crate::observer::MapUpdate;
+use crate::observer::{MapUpdate, MapView};
 use crate::pipeline::{MapSnapshot as WholeMap, Pipeline, PreparedFrame, Refined, prepare};
 use crate::runtime::{Answers, Pace, Stopwatch};
 use crate::stamp::Stamp;
@@ -275,6 +275,11 @@ impl Session {
     /// Returns the pipeline.
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
+    }
+
+    /// Returns the map with all that observers may look at.
+    pub fn view(&self) -> MapView<'_> {
+        MapView { map_from_world: self.map_from_world(), ..self.pipeline.view() }
     }
 
     /// Returns the pipeline's world in the map, once there is a map.

@@ -20,6 +20,7 @@ use crate::outputs::Outputs;
 use crate::saving::{load_map, save_at_end, save_map, save_trajectory, save_whole_map};
 use crate::shared::{Command, Reply, Shared, Work};
 use crate::status::{self, Steps};
+use crate::watching::Watching;
 
 /// Seconds between two status messages while no frame comes.
 const STATUS_SECS: f64 = 0.5;
@@ -40,6 +41,7 @@ struct Mapping {
     settings: Settings,
     outputs: Outputs,
     maps: Maps,
+    watching: Watching,
     era: u32,
     sessions: u32,
     steps: Steps,
@@ -61,6 +63,7 @@ impl Worker {
         session: Session,
         outputs: Outputs,
         maps: MapOutputs,
+        watching: Watching,
     ) -> Self {
         let (mut maps, map) = Maps::start(maps);
         if session.map_from_world().is_some() {
@@ -72,6 +75,7 @@ impl Worker {
             settings: settings.clone(),
             outputs,
             maps,
+            watching,
             era: shared.lock().inputs.counts().jumps,
             sessions: 0,
             steps: Steps::default(),
@@ -127,6 +131,7 @@ impl Mapping {
             reply(Err("the mapping has ended".to_owned()));
         }
         save_at_end(&self.session, &self.settings.node, "");
+        self.watching.end(&self.session);
     }
 
     fn map_frame(&mut self, parts: &FrameParts) -> recon_node::error::Result<()> {
@@ -145,6 +150,7 @@ impl Mapping {
         let decoded = started.elapsed().as_secs_f64();
         let prepared = self.session.prepare(&frame);
         let ready = started.elapsed().as_secs_f64();
+        let seen = self.watching.wanted(&prepared);
         let output = self.session.process(parts, prepared)?;
         let processed = started.elapsed().as_secs_f64();
         self.camera_frame.clone_from(&parts.color.frame_id);
@@ -163,6 +169,7 @@ impl Mapping {
             latency: self.shared.now_secs() - parts.arrived_secs,
         };
         self.note(taken_secs, &output);
+        self.watching.show(seen.as_ref(), &output.update, &self.session, self.steps.latency);
         if is_active {
             self.publish_keyframe(&output);
         }
@@ -181,6 +188,7 @@ impl Mapping {
     }
 
     fn restart(&mut self) {
+        self.watching.begin_anew(&self.session);
         self.session.restart();
         self.begin_session();
     }
@@ -382,6 +390,7 @@ impl Mapping {
     }
 
     fn load_map(&mut self, path: &Path, recover: bool) -> Result<(u32, String), String> {
+        self.watching.begin_anew(&self.session);
         let loaded = load_map(&mut self.session, path, recover)?;
         self.begin_session();
         self.publish_status();
