@@ -1,5 +1,7 @@
 //! From whole frames to what is published: decoding, the pipeline, and the frames of REP 105.
 
+mod maps;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,7 +9,6 @@ use nalgebra::Matrix6;
 
 use super::config::OdometryInput;
 use super::covariance::in_parent;
-use super::files::map_from_optical;
 use super::frames::{FrameTree, Observed, Placement};
 use super::graph::{GraphView, graph_view};
 use super::inputs::{FrameParts, image_topic};
@@ -23,7 +24,7 @@ use crate::inference::Models;
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::messages::decoding;
 use crate::observer::{MapUpdate, MapView};
-use crate::pipeline::{MapSnapshot as WholeMap, Pipeline, PreparedFrame, Refined, prepare};
+use crate::pipeline::{Pipeline, PreparedFrame, Refined, prepare};
 use crate::runtime::{Answers, Pace, Stopwatch};
 use crate::stamp::Stamp;
 use crate::trajectory::{StampedPose, Trajectory};
@@ -101,48 +102,6 @@ impl Session {
         self.tree.restart_map();
         self.forget_maps();
         self.report.begin_map(0);
-    }
-
-    /// Takes up a map that was saved in place of the one that is there; nobody knows where the robot
-    /// is in it until a frame is recognised. Returns the number of its keyframes.
-    ///
-    /// # Errors
-    /// As [`Pipeline::restore`]; the session is then as it was.
-    pub fn load_map(&mut self, map: WholeMap) -> Result<usize> {
-        self.pipeline.restore(map)?;
-        let map_from_world = self.pipeline.map_from_world();
-        self.tree.take_up_map(map_from_world.unwrap_or_else(map_from_optical));
-        self.firmness = Firmness::default();
-        self.forget_maps();
-        let count = self.pipeline.map().len();
-        self.report.begin_map(count);
-        Ok(count)
-    }
-
-    fn forget_maps(&mut self) {
-        self.samples.clear();
-        self.refinements.give_up();
-        self.others.clear();
-        self.map = 0;
-    }
-
-    /// Follows the pipeline to another of the session's maps: a new one, where the robot was lost for
-    /// long, or one that it is back in. Our own odometry goes on.
-    fn change_map(&mut self, map: u32) {
-        let left = std::mem::replace(&mut self.map, map);
-        self.others.extend(self.tree.map_from_world().map(|&pose| (left, pose)));
-        self.tree.change_map(self.others.remove(&map));
-        self.firmness = Firmness::default();
-        self.samples.clear();
-        self.refinements.give_up();
-    }
-
-    /// Returns the whole map as it is to be saved, with where it stands; `None` before there is one.
-    pub fn whole_map(&self) -> Option<WholeMap> {
-        let map_from_world = self.map_from_world()?;
-        let mut map = self.pipeline.snapshot();
-        map.graph.map_from_world = Some(map_from_world);
-        Some(map)
     }
 
     /// Goes on mapping, or leaves the map as it is from now on.

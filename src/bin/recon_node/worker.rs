@@ -1,5 +1,7 @@
 //! The mapping thread: takes frames, maps them, publishes what comes of it.
 
+mod refining;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -251,7 +253,10 @@ impl Mapping {
         let now_secs = self.shared.now_secs();
         let mut inner = self.shared.lock();
         let figures = &mut inner.figures;
-        figures.report = self.session.report().clone();
+        let left = std::mem::replace(&mut figures.report, self.session.report().clone()).map;
+        if let Some(text) = self.session.told_of_map(left) {
+            r2r::log_warn!(NAME, "{text}");
+        }
         figures.latency.push(self.steps.latency);
         figures.last_frame_secs = Some(taken_secs);
         figures.waiting_for.clear();
@@ -284,34 +289,6 @@ impl Mapping {
     fn note_change(&mut self) {
         self.maps.note_change();
         self.path_is_stale = true;
-    }
-
-    /// Begins a refinement where it is time for one, and takes over one that is done.
-    fn follow_refinement(&mut self, now_secs: f64) {
-        if self.session.refinement_is_due(now_secs) {
-            self.refine(None);
-        }
-        let Some(finished) = self.session.finish_refinement() else { return };
-        self.note_change();
-        let told = finished.map(|refined| refined.to_string());
-        match &told {
-            Ok(text) => r2r::log_info!(NAME, "{text}"),
-            Err(reason) => r2r::log_warn!(NAME, "the map was not refined: {reason}"),
-        }
-        if let Some(reply) = self.refinement_reply.take() {
-            reply(told);
-        }
-    }
-
-    fn refine(&mut self, reply: Option<Reply>) {
-        match (self.session.begin_refinement(), reply) {
-            (Ok(count), reply) => {
-                r2r::log_info!(NAME, "{count} keyframes are being refined");
-                self.refinement_reply = reply;
-            }
-            (Err(reason), Some(reply)) => reply(Err(reason)),
-            (Err(reason), None) => r2r::log_warn!(NAME, "the map is not refined: {reason}"),
-        }
     }
 
     /// The path and the graph of keyframes, which is corrected when the path is.
