@@ -68,7 +68,7 @@ impl Pipeline {
     /// Forgets all maps and what hangs on them: the next frame begins a new one. The model stays,
     /// since it may have taken minutes to load.
     pub fn restart(&mut self) {
-        self.submaps = Submaps::default();
+        self.submaps = super::submaps::Submaps::default();
         self.begin_anew();
     }
 

@@ -2,7 +2,6 @@
 
 use super::{Firmness, Session};
 use crate::error::Result;
-use crate::geometry::Se3;
 use crate::pipeline::MapSnapshot;
 use crate::ros::files::map_from_optical;
 
