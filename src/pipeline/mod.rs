@@ -26,6 +26,7 @@ mod refine_job;
 mod refining;
 mod scaling;
 mod snapshot;
+mod submaps;
 mod working_size;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +65,7 @@ use priors::Inferring;
 pub use refine_job::{RefineJob, RefineOutcome};
 pub use refining::Refined;
 pub use snapshot::{GraphSnapshot, KeyframeSnapshot, MapSnapshot};
+use submaps::Submaps;
 
 /// Turns frames into poses and a map.
 pub struct Pipeline {
@@ -102,6 +104,8 @@ pub struct Pipeline {
     offset_watch: OffsetWatch,
     /// How far the camera has come.
     travel: Travel,
+    /// The session's other maps.
+    submaps: Submaps,
     /// Loops that keyframes of late saw and nothing has borne out yet, in order.
     suspected: Vec<(KeyframeId, Sighting)>,
 }
@@ -175,6 +179,7 @@ impl Pipeline {
             inferring: Inferring::default(),
             late: Late::default(),
             travel: Travel::default(),
+            submaps: Submaps::default(),
             suspected: Vec::new(),
         }
     }
@@ -217,11 +222,17 @@ impl Pipeline {
             false => self.map_frame(frame, location)?,
         };
         self.note_fix(&frame.frame, &update);
-        Ok(self.with_arrivals(update))
+        let mut update = self.with_arrivals(update);
+        self.join_what_is_seen(&mut update);
+        Ok(update)
     }
 
     /// Places a frame, and grows the map by it.
     fn map_frame(&mut self, frame: &PreparedFrame, location: Location) -> Result<MapUpdate> {
+        let location = match location {
+            Location::Unmapped | Location::Lost(_) => self.found_aside(frame).unwrap_or(location),
+            placed => placed,
+        };
         match location {
             Location::Unmapped => self.begin_map(frame),
             Location::Recognized(sightings) => self.take_up(frame, &sightings),
