@@ -112,11 +112,13 @@ impl RefineJob {
 }
 
 impl Pipeline {
-    /// Looks for the depth offset if it is time, and corrects the map by what is found.
+    /// Looks for the depth offset if it is time, and corrects the map by what is found. While
+    /// another map is set aside all stays as it is: the two are to be joined.
     pub(super) fn settle_depth_offset(&mut self) {
         let keyframes = self.map.len();
         if !self.config.sensor.estimate_depth_offset
             || self.model.max_views() > 1
+            || self.maps_aside() > 0
             || !self.offset_watch.is_due(keyframes)
         {
             return;
