@@ -73,6 +73,27 @@ impl RelativeView {
         Self { target_from_reference, exposure: Exposure::default() }
     }
 
+    /// Returns this view of a middle view as one of the reference that `middle` is a view of.
+    pub fn by_way_of(&self, middle: &RelativeView) -> Self {
+        let gain = self.exposure.log_gain.exp();
+        Self {
+            target_from_reference: self.target_from_reference * middle.target_from_reference,
+            exposure: Exposure {
+                log_gain: self.exposure.log_gain + middle.exposure.log_gain,
+                offset: gain.mul_add(middle.exposure.offset, self.exposure.offset),
+            },
+        }
+    }
+
+    /// Returns the reference as a view of the target.
+    pub fn inverse(&self) -> Self {
+        let Exposure { log_gain, offset } = self.exposure;
+        Self {
+            target_from_reference: self.target_from_reference.inverse(),
+            exposure: Exposure { log_gain: -log_gain, offset: -offset * (-log_gain).exp() },
+        }
+    }
+
     /// Returns the view after a step of the pose (`[omega, nu]`, on the left) and the exposure.
     pub fn stepped(&self, pose_step: &Vector6<f64>, exposure_step: &Exposure) -> Self {
         Self {

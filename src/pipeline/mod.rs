@@ -6,6 +6,7 @@
 mod asking;
 mod calibrating;
 mod drift;
+mod foreseeing;
 mod gating;
 mod inferring;
 mod joining;
@@ -23,8 +24,10 @@ mod pruning;
 mod recognizing;
 mod refine_job;
 mod refining;
+mod scale_drift;
 mod scaling;
 mod snapshot;
+mod stopgap;
 mod working_size;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +64,7 @@ use priors::Inferring;
 pub use refine_job::{DepthOffset, RefineJob, RefineOutcome};
 pub use refining::Refined;
 pub use snapshot::{GraphSnapshot, KeyframeSnapshot, MapSnapshot};
+use stopgap::Stopgap;
 
 /// Turns frames into poses and a map.
 pub struct Pipeline {
@@ -104,7 +108,9 @@ pub struct Pipeline {
 /// The keyframe that frames are tracked against.
 struct Anchor {
     keyframe: KeyframeId,
+    /// The points of the keyframe, or of what stands in for one that is yet to come.
     reference: Reference,
+    stopgap: Option<Stopgap>,
 }
 
 /// The last frame with a pose, and how the camera was moving.
@@ -203,6 +209,7 @@ impl Pipeline {
     }
 
     fn process_calibrated(&mut self, frame: &PreparedFrame) -> Result<MapUpdate> {
+        self.late.latency.note_frame(frame.frame.stamp);
         let location = self.locate(frame);
         let update = match self.config.map.localization_only {
             true => self.localize(frame, location)?,

@@ -14,11 +14,13 @@ use recon_node::keyframe::KeyframeId;
 use recon_node::observer::{MapUpdate, TrackingState};
 use recon_node::pipeline::{Pipeline, WindowJob};
 use recon_node::runtime::{Answers, Pace, replay};
+use recon_node::simulator::{Simulator, SimulatorConfig};
 use recon_node::source::{FrameSource, SourceInfo, SourceItem};
 
 use crate::feed_forward::{
-    USUAL, Wobbly, assert_placed, extent_m, judged, recording, simulator, without_depth,
+    USUAL, Wobbly, assert_placed, extent_m, judged, judged_by, recording, simulator, without_depth,
 };
+use crate::pipeline::small_scene;
 use crate::support::pose_error;
 
 /// Frames that answers take.
@@ -96,6 +98,38 @@ fn a_map_of_late_answers_is_as_good() {
     assert!(metrics.ate_sim3 < 0.015 * extent_m(), "{}", metrics.ate_sim3);
     let told = updates.iter().filter(|update| update.new_keyframe.is_some()).count();
     assert!(pipeline.map().len() > 2 && told + 1 >= pipeline.map().len());
+}
+
+/// A hand that turns so fast that all of a keyframe is out of sight before the model has answered twice.
+/// Keyframes are asked for before they are needed, and a frame of late stands in for the one that is not
+/// there yet.
+#[test]
+fn a_camera_that_outruns_the_answers_is_not_lost() {
+    let fast = || {
+        let (width, height, loop_secs) = (320, 240, 8.0);
+        let config = SimulatorConfig { width, height, loop_secs, ..SimulatorConfig::default() };
+        Simulator::with_scene(config, small_scene()).unwrap()
+    };
+    let (late, count) = (18, 75);
+    let mut simulator = fast();
+    let frames = (0..count).map(|index| simulator.render(index).unwrap()).collect();
+    let mut pipeline = Pipeline::new(Config::default(), Box::new(Wobbly::knowing(fast(), USUAL)));
+    let mut answers = Answers::new(Pace::AfterFrames(late), &mut pipeline);
+    let mut updates = Vec::new();
+    for frame in without_depth(frames) {
+        answers.before_frame(&mut pipeline).unwrap();
+        updates.push(pipeline.process(&frame).unwrap());
+        answers.after_frame(&mut pipeline);
+    }
+    answers.finish(&mut pipeline).unwrap();
+    assert_placed(&updates);
+    let truth = simulator.info().reference.clone().unwrap();
+    let way_m = truth.poses()[..count].windows(2).map(|pair| {
+        pair[0].world_from_camera.inv_mul(&pair[1].world_from_camera).translation.vector.norm()
+    });
+    let (way_m, metrics) = (way_m.sum::<f64>(), judged_by(&pipeline, &simulator));
+    println!("ATE {:.4} m of a way of {way_m:.2} m", metrics.ate_sim3);
+    assert!(metrics.ate_sim3 < 0.015 * way_m, "{} {way_m}", metrics.ate_sim3);
 }
 
 /// Takes its time, in each run another one.
