@@ -19,11 +19,11 @@ use crate::window::{CovisibilityGraph, WindowConfig, sample_window};
 const MIN_VALID_FRAC: f64 = 0.02;
 
 /// How often a window is asked for that contradicts the map, each time with one view less.
-pub(super) const MAX_TRIES: usize = 2;
+const MAX_TRIES: usize = 2;
 
 /// Leaves the last keyframe out of a window; returns whether that makes another window of it that
 /// still shares one with the map.
-pub(super) fn leave_one_out(others: &mut Vec<KeyframeId>) -> bool {
+fn leave_one_out(others: &mut Vec<KeyframeId>) -> bool {
     others.len() > 1 && others.pop().is_some()
 }
 

@@ -70,7 +70,7 @@ impl Pipeline {
         }
         if self.late.is_on() {
             self.ask_for_keyframe(Candidate { frame, world_from_camera });
-            self.bridge(frame, tracked, is_weak);
+            self.bridge(frame, tracked);
             return Ok(KeyframeChange::default());
         }
         let keyframe = match self.add_keyframe(frame, world_from_camera) {

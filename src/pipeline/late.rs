@@ -7,7 +7,7 @@
 use super::asking::Question;
 use super::drift::Travel;
 use super::foreseeing::Latency;
-use super::inferring::{Candidate, MAX_TRIES, leave_one_out};
+use super::inferring::Candidate;
 use super::keyframing::KeyframeChange;
 use super::merging::Window;
 use super::{FrameRecord, Pipeline, PreparedFrame};
@@ -70,7 +70,6 @@ struct Pending {
     frame: PreparedFrame,
     others: Vec<KeyframeId>,
     purpose: Purpose,
-    tries: usize,
     /// Whether somebody has asked for this keyframe.
     is_requested: bool,
 }
@@ -234,16 +233,14 @@ impl Pipeline {
 
     fn merge_keyframe(
         &mut self,
-        mut pending: Pending,
+        pending: Pending,
         candidate: Candidate<'_>,
         window: Window,
     ) -> Result<()> {
         let Some(pointmap) = self.merge(candidate, window) else {
-            pending.tries += 1;
-            match pending.tries < MAX_TRIES && leave_one_out(&mut pending.others) {
-                true => self.ask(pending, candidate.world_from_camera),
-                false => self.wants_keyframe |= pending.is_requested,
-            }
+            // The camera has moved on: the next frame is a better one to ask about than this.
+            self.wants_keyframe |= pending.is_requested;
+            self.late.is_urgent = true;
             return Ok(());
         };
         let pointmap = self.dense_enough(pointmap)?;
@@ -283,7 +280,7 @@ impl Pipeline {
         let is_requested = std::mem::take(&mut self.wants_keyframe);
         let others = self.window_around(&candidate);
         let frame = candidate.frame.clone();
-        let pending = Pending { frame, others, purpose: Purpose::Keyframe, tries: 0, is_requested };
+        let pending = Pending { frame, others, purpose: Purpose::Keyframe, is_requested };
         self.ask(pending, candidate.world_from_camera);
     }
 
@@ -294,7 +291,7 @@ impl Pipeline {
         }
         let others = self.map.keyframes().map(|k| k.id).collect();
         let (frame, purpose) = (candidate.frame.clone(), Purpose::Confirmation);
-        let pending = Pending { frame, others, purpose, tries: 0, is_requested: false };
+        let pending = Pending { frame, others, purpose, is_requested: false };
         self.ask(pending, candidate.world_from_camera);
     }
 

@@ -77,7 +77,7 @@ impl Comparison {
         })
     }
 
-    pub(super) fn is_good(&self) -> bool {
+    fn is_good(&self) -> bool {
         self.agreeing_frac >= MIN_AGREEING_FRAC
     }
 }
@@ -235,11 +235,7 @@ fn log_ratios(predicted: &Pointmap, known_m: impl Fn(usize, usize) -> f32) -> Ve
 }
 
 /// Logarithms of the depth that a keyframe has over the one that a view's points have there.
-pub(super) fn log_ratios_across(
-    view: &Pointmap,
-    keyframe: &Keyframe,
-    keyframe_from_view: &Se3,
-) -> Vec<f32> {
+fn log_ratios_across(view: &Pointmap, keyframe: &Keyframe, keyframe_from_view: &Se3) -> Vec<f32> {
     let known = &keyframe.pointmap;
     let ratio = |(x, y): (usize, usize)| -> Option<f32> {
         let point = keyframe_from_view * Point3::from(view.point(x, y)?.cast::<f64>());

@@ -6,7 +6,6 @@
 //! model says better. A stopgap is no part of the map: frames keep hanging on the keyframe that it
 //! came from, and what the model says later is merged as if there had been none.
 
-use super::keyframing::seen_depth_m;
 use super::recognizing::pointmap_of;
 use super::{Anchor, Pipeline, PreparedFrame};
 use crate::dense_residual::RelativeView;
@@ -16,12 +15,15 @@ use crate::map::{Source, completed, guessed, rendered};
 use crate::pointmap::Pointmap;
 use crate::pyramid::Pyramid;
 use crate::reference::Reference;
-use crate::tracking::{KeyframeConfig, MotionPrior, Tracked, has_left_keyframe};
+use crate::tracking::{KeyframeConfig, MotionPrior, Tracked};
+use crate::window::seen_frac;
 
 /// Keyframes whose points are shown to the stopgap.
 const MAX_SOURCES: usize = 4;
 /// Keyframes that share less than this with it have nothing to add.
 const MIN_SHARED_FRAC: f64 = 0.1;
+/// Of the way from where the camera is lost to where a keyframe is left: below it the end is near.
+const ENDING_SHARE: f64 = 0.3;
 /// Standard deviation of a guessed depth, as a share of it.
 const GUESS_SIGMA_FRAC: f32 = 0.3;
 
@@ -49,34 +51,25 @@ impl Anchor {
         let tracked = track(starts.map(|start| start.by_way_of(&back)), &prior);
         Tracked { view: tracked.view.by_way_of(view), ..tracked }
     }
-
-    /// The frame's pose as seen from what it is tracked against.
-    fn frame_from_reference(&self, frame_from_keyframe: &Se3) -> Se3 {
-        match &self.stopgap {
-            Some(gap) => frame_from_keyframe * gap.view.target_from_reference.inverse(),
-            None => *frame_from_keyframe,
-        }
-    }
 }
 
 impl Pipeline {
-    /// Lets a frame stand in for the keyframe that is waited for, once it has left what it was
-    /// tracked against.
-    pub(super) fn bridge(&mut self, frame: &PreparedFrame, tracked: &Tracked, is_weak: bool) {
-        let Some(anchor) = &self.anchor else { return };
-        let Some(keyframe) = self.map.get(anchor.keyframe) else { return };
-        let depth_m = frame.mean_depth_m.unwrap_or_else(|| seen_depth_m(keyframe));
-        let pose = anchor.frame_from_reference(&tracked.view.target_from_reference);
-        let has_left = |config: &KeyframeConfig| {
-            has_left_keyframe(&pose, tracked.overlap_frac, depth_m, config)
-        };
-        let config = &self.config.keyframe;
-        if has_left(config) || is_weak && has_left(&half_way(config)) {
-            let world_from_camera =
-                keyframe.world_from_camera * tracked.view.target_from_reference.inverse();
-            let gap = self.stopgap(frame, &world_from_camera, tracked.view);
-            self.stand_in(gap);
-        }
+    /// Lets a frame stand in for the keyframe that is waited for, before what it is tracked against
+    /// is out of sight. As long as enough of that is in view nothing is as accurate.
+    pub(super) fn bridge(&mut self, frame: &PreparedFrame, tracked: &Tracked) {
+        let is_ending = tracked.overlap_frac < self.ending_overlap_frac();
+        let Some(keyframe) = self.current_keyframe().filter(|_| is_ending) else { return };
+        let world_from_camera =
+            keyframe.world_from_camera * tracked.view.target_from_reference.inverse();
+        let gap = self.stopgap(frame, &world_from_camera, tracked.view);
+        self.stand_in(gap);
+    }
+
+    /// Where less than this of a reference's points is in view, the camera will soon be lost.
+    fn ending_overlap_frac(&self) -> f64 {
+        let (lost, left) =
+            (self.config.tracking.min_overlap_frac, self.config.keyframe.min_overlap_frac);
+        lost + ENDING_SHARE * (left - lost).max(0.0)
     }
 
     /// A frame with what is known, or may be guessed, of its depth.
@@ -139,8 +132,8 @@ impl Pipeline {
         let gap = self.anchor.as_mut().and_then(|anchor| anchor.stopgap.take());
         self.set_anchor(keyframe);
         let Some(found) = self.map.get(keyframe) else { return };
-        let (depth_m, config) = (seen_depth_m(found), &self.config.keyframe);
-        if !has_left_keyframe(frame_from_keyframe, 1.0, depth_m, config) {
+        let in_view = seen_frac(&found.pyramid, &found.pyramid, frame_from_keyframe);
+        if in_view >= self.ending_overlap_frac() {
             return;
         }
         if let Some((mut gap, old_from_new)) = gap.zip(before) {

@@ -58,15 +58,9 @@ impl<G, const D: usize> Default for Graph<G, D> {
 impl PoseGraph {
     /// Multiplies all lengths of the constraints, as when the map's unit changes.
     pub fn rescale(&mut self, factor: f64) {
-        self.rescale_each(|_| factor);
-    }
-
-    /// Multiplies the lengths of each constraint by a factor of the keyframe in whose frame it is.
-    pub fn rescale_each(&mut self, factor: impl Fn(KeyframeId) -> f64) {
+        let [turn, way] = [1.0, factor.recip()];
+        let inverse = Matrix6::from_diagonal(&Vector6::new(turn, turn, turn, way, way, way));
         for stored in self.edges.values_mut() {
-            let factor = factor(stored.constraint.target);
-            let [turn, way] = [1.0, factor.recip()];
-            let inverse = Matrix6::from_diagonal(&Vector6::new(turn, turn, turn, way, way, way));
             stored.constraint.target_from_source.translation.vector *= factor;
             stored.constraint.information = inverse * stored.constraint.information * inverse;
         }
