@@ -85,6 +85,12 @@ pub trait ReconstructionModel: Send {
     /// view is a case of its own.
     fn max_views(&self) -> usize;
 
+    /// Chooses by how much smaller than usual it sees images from now on: sides of `side_frac` times
+    /// the usual length, as nearly as it can. Returns whether it can at all.
+    fn set_side_frac(&mut self, _side_frac: f64) -> bool {
+        false
+    }
+
     /// Returns the geometry of `views`, in their order; the first one's frame is the window's. The
     /// same views give the same answer, bit for bit, whatever was asked before.
     ///

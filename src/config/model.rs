@@ -25,7 +25,8 @@ pub struct ModelConfig {
     #[schemars(range(min = 1, max = 256))]
     pub max_views: usize,
     /// Milliseconds that the answer about a window may take, live: windows are given fewer views while
-    /// it takes longer; 0 for no such limit. A replay knows no clock, and leaves windows whole.
+    /// it takes longer, and mapanything sees smaller images where two views take longer still; 0 for no
+    /// such limit. A replay knows no clock, and leaves windows whole.
     #[schemars(range(min = 0.0, max = 600_000.0))]
     pub budget_ms: f64,
     /// Frames of a replay that are tracked on before the answer of a feed-forward model is taken up,

@@ -75,6 +75,27 @@ impl RelativeView {
         Self { target_from_reference, exposure: Exposure::default() }
     }
 
+    /// Returns this view of a middle view as one of the reference that `middle` is a view of.
+    pub fn by_way_of(&self, middle: &RelativeView) -> Self {
+        let gain = self.exposure.log_gain.exp();
+        Self {
+            target_from_reference: self.target_from_reference * middle.target_from_reference,
+            exposure: Exposure {
+                log_gain: self.exposure.log_gain + middle.exposure.log_gain,
+                offset: gain.mul_add(middle.exposure.offset, self.exposure.offset),
+            },
+        }
+    }
+
+    /// Returns the reference as a view of the target.
+    pub fn inverse(&self) -> Self {
+        let Exposure { log_gain, offset } = self.exposure;
+        Self {
+            target_from_reference: self.target_from_reference.inverse(),
+            exposure: Exposure { log_gain: -log_gain, offset: -offset * (-log_gain).exp() },
+        }
+    }
+
     /// Returns the view after a step of the pose (`[omega, nu]`, on the left) and the exposure.
     pub fn stepped(&self, pose_step: &Vector6<f64>, exposure_step: &Exposure) -> Self {
         Self {
@@ -114,6 +135,9 @@ const CHUNK: usize = 1024;
 /// A surface seen this obliquely (cosine) still counts; beyond it, noise along the ray would be
 /// blown up without bound.
 const MIN_INCIDENCE_COS: f64 = 0.2;
+
+/// Depths that are less certain than this share of them are guesses.
+const GUESS_FRAC: f32 = 0.2;
 
 /// A view, taken apart into what each point needs.
 struct Warp {
@@ -186,10 +210,29 @@ impl Comparison<'_> {
             point_in_target: p,
             photometric: f64::from(sample.intensity) - gained_intensity - warp.offset,
             photometric_by_point: projection.tr_mul(&gradient),
+            intensity_variance: self.variance_by_depth(point, warp, &projection.tr_mul(&gradient)),
             gained_intensity,
             intensity: f64::from(sample.intensity),
             geometric: self.geometric(point, &p, warp, &sample),
         })
+    }
+
+    /// Variance of the photometric residual by what is not known of the point's depth: none without
+    /// parallax. It matters for guesses only.
+    #[inline]
+    fn variance_by_depth(
+        &self,
+        point: &ReferencePoint,
+        warp: &Warp,
+        by_point: &Vector3<f64>,
+    ) -> f64 {
+        let depth_m = point.point_in_reference.z;
+        let is_guess = point.depth_variance_m2 > (GUESS_FRAC * depth_m).powi(2);
+        if !is_guess {
+            return 0.0;
+        }
+        let ray = warp.rotation * (point.point_in_reference / depth_m).cast::<f64>();
+        by_point.dot(&ray).powi(2) * f64::from(point.depth_variance_m2)
     }
 
     #[inline]
@@ -222,6 +265,8 @@ struct PointResidual {
     point_in_target: Vector3<f64>,
     photometric: f64,
     photometric_by_point: Vector3<f64>,
+    /// Of the photometric residual, as far as the point's depth is a guess.
+    intensity_variance: f64,
     /// `e^a I_reference`: the derivative by the log gain, negated.
     gained_intensity: f64,
     /// Intensity of the target.

@@ -200,6 +200,10 @@ impl Accumulator {
         let inlier = residual.photometric.abs() < self.settings.intensity_inlier;
         self.sum.inliers += usize::from(inlier);
         let sigma = self.scale.intensity;
+        let sigma = match residual.intensity_variance {
+            variance if variance > 0.0 => (sigma * sigma + variance).sqrt(),
+            _ => sigma,
+        };
         let growth = growth(residual.photometric, sigma);
         self.photometric_cost.add(growth);
         let [a, b, c, d, e, f] = by_pose(&residual.photometric_by_point, &residual.point_in_target);

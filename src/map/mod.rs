@@ -7,6 +7,7 @@ mod fusion;
 mod level;
 mod mesh;
 mod occupancy;
+mod rendering;
 mod tsdf;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub use cloud::VoxelCloud;
 pub use fusion::fuse;
 pub use mesh::TriangleMesh;
 pub use occupancy::{Occupancy, OccupancyConfig, OccupancyGrid};
+pub use rendering::{Source, completed, guessed, rendered};
 
 /// How the map is kept.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]

@@ -18,6 +18,15 @@ use crate::window::{CovisibilityGraph, WindowConfig, sample_window};
 /// tracked against it.
 const MIN_VALID_FRAC: f64 = 0.02;
 
+/// How often a window is asked for that contradicts the map, each time with one view less.
+const MAX_TRIES: usize = 2;
+
+/// Leaves the last keyframe out of a window; returns whether that makes another window of it that
+/// still shares one with the map.
+fn leave_one_out(others: &mut Vec<KeyframeId>) -> bool {
+    others.len() > 1 && others.pop().is_some()
+}
+
 /// A view that is to become a keyframe.
 #[derive(Clone, Copy)]
 pub(super) struct Candidate<'a> {
@@ -80,23 +89,22 @@ impl Pipeline {
 
     /// What a window with the first keyframe says of it.
     pub(super) fn take_confirmation(&mut self, candidate: Candidate<'_>, window: Window) {
-        let anchor = self.anchor.as_ref().map(|anchor| anchor.keyframe);
-        if self.merge(candidate, window).is_some()
-            && let Some(keyframe) = anchor
-        {
-            self.set_anchor(keyframe);
+        if self.merge(candidate, window).is_some() {
+            self.renew_anchor(1.0);
         }
     }
 
     /// A window that contradicts the map is asked once more, with one view less.
     fn infer_together(&mut self, candidate: Candidate<'_>) -> Result<Pointmap> {
         let mut others = self.window_around(&candidate);
-        for _ in 0..2 {
+        for _ in 0..MAX_TRIES {
             let window = self.infer_gated(candidate, &others)?;
             if let Some(pointmap) = self.merge(candidate, window) {
                 return Ok(pointmap);
             }
-            others.pop();
+            if !leave_one_out(&mut others) {
+                break;
+            }
         }
         Err(Error::MissingInput {
             model: self.model.name(),

@@ -52,6 +52,7 @@ impl Pipeline {
             has_left_keyframe(&frame_from_keyframe, shared, depth_m, &self.config.keyframe)
                 || is_weak;
         if !has_left && !self.wants_keyframe && !self.late.is_urgent() {
+            self.look_ahead(frame, tracked);
             return Ok(KeyframeChange::default());
         }
         let current_id = current.id;
@@ -69,6 +70,7 @@ impl Pipeline {
         }
         if self.late.is_on() {
             self.ask_for_keyframe(Candidate { frame, world_from_camera });
+            self.bridge(frame, tracked);
             return Ok(KeyframeChange::default());
         }
         let keyframe = match self.add_keyframe(frame, world_from_camera) {
@@ -109,7 +111,7 @@ impl Pipeline {
     }
 
     /// The keyframe that shares most with the frame, if clearly more than the current one does.
-    fn better_keyframe(
+    pub(super) fn better_keyframe(
         &self,
         frame: &PreparedFrame,
         world_from_camera: &Se3,

@@ -6,6 +6,7 @@
 
 use super::asking::Question;
 use super::drift::Travel;
+use super::foreseeing::Latency;
 use super::inferring::Candidate;
 use super::keyframing::KeyframeChange;
 use super::merging::Window;
@@ -17,9 +18,6 @@ use crate::inference::{Prediction, ReconstructionModel};
 use crate::keyframe::KeyframeId;
 use crate::observer::MapUpdate;
 use crate::stamp::Stamp;
-
-/// How often a window is asked for that contradicts the map, each time with one view less.
-const MAX_TRIES: usize = 2;
 
 /// The model, while it is not out with a window.
 pub(super) struct ModelPlace {
@@ -72,7 +70,6 @@ struct Pending {
     frame: PreparedFrame,
     others: Vec<KeyframeId>,
     purpose: Purpose,
-    tries: usize,
     /// Whether somebody has asked for this keyframe.
     is_requested: bool,
 }
@@ -87,6 +84,8 @@ pub(super) struct Late {
     /// Whether tracking has weakened while an answer was waited for: the next window is asked for at
     /// once then.
     is_urgent: bool,
+    /// How long answers take.
+    pub(super) latency: Latency,
     /// What has come of answers since the last frame.
     arrived: KeyframeChange,
     /// Most views that a window is given, where there is less time for it than the model could use.
@@ -96,6 +95,11 @@ pub(super) struct Late {
 impl Late {
     pub fn is_on(&self) -> bool {
         self.is_on
+    }
+
+    /// Whether no answer is waited for, where answers come late.
+    pub fn may_ask(&self) -> bool {
+        self.is_on && self.pending.is_none()
     }
 
     pub fn is_urgent(&self) -> bool {
@@ -166,6 +170,12 @@ impl Pipeline {
         self.late.most_views = Some(most_views);
     }
 
+    /// Lets the model see images with sides of `side_frac` times the usual length from now on, where it
+    /// can and is not out with a window; returns whether it does.
+    pub fn set_side_frac(&mut self, side_frac: f64) -> bool {
+        self.model.model.as_mut().is_some_and(|model| model.set_side_frac(side_frac))
+    }
+
     /// Returns the window that is to be asked for now, with the model; `None` while there is none.
     /// No further window comes before [`Pipeline::apply_window`] has brought the model back.
     pub fn take_window_job(&mut self) -> Option<WindowJob> {
@@ -186,6 +196,7 @@ impl Pipeline {
         let WindowOutcome { model, questions, answers } = outcome;
         self.model.model = Some(model);
         let Some(pending) = self.late.pending.take() else { return Ok(()) };
+        self.late.latency.note_answer();
         if self.config.map.localization_only {
             return Ok(());
         }
@@ -222,22 +233,20 @@ impl Pipeline {
 
     fn merge_keyframe(
         &mut self,
-        mut pending: Pending,
+        pending: Pending,
         candidate: Candidate<'_>,
         window: Window,
     ) -> Result<()> {
         let Some(pointmap) = self.merge(candidate, window) else {
-            pending.others.pop();
-            pending.tries += 1;
-            match pending.tries < MAX_TRIES {
-                true => self.ask(pending, candidate.world_from_camera),
-                false => self.wants_keyframe |= pending.is_requested,
-            }
+            // The camera has moved on: the next frame is a better one to ask about than this.
+            self.wants_keyframe |= pending.is_requested;
+            self.late.is_urgent = true;
             return Ok(());
         };
         let pointmap = self.dense_enough(pointmap)?;
         let way = self.last_pose().map(|last| last.inv_mul(&candidate.world_from_camera));
         let keyframe = self.insert_keyframe(candidate, pointmap)?;
+        self.hang_nearer(keyframe, candidate);
         let loop_closed = self.tie_in(keyframe, candidate.frame);
         self.hang_at(candidate.frame.frame.stamp, keyframe);
         self.go_on_nearer(keyframe, way);
@@ -250,16 +259,15 @@ impl Pipeline {
     /// to the one that it was tracked against; `frame_from_keyframe` as it was tracked.
     fn go_on_nearer(&mut self, keyframe: KeyframeId, frame_from_keyframe: Option<Se3>) {
         let length = |pose: &Se3| Travel::of(pose).length();
-        let Some(anchor) = self.anchor.as_ref().map(|anchor| anchor.keyframe) else { return };
         let tracked = self.motion.as_ref().map(|motion| motion.view);
         match (tracked, frame_from_keyframe) {
             (Some(view), Some(pose)) if length(&pose) <= length(&view.target_from_reference) => {
                 let view = RelativeView { target_from_reference: pose, ..view };
-                self.set_anchor(keyframe);
+                self.set_anchor_behind(keyframe, &pose);
                 self.hang_on(keyframe, view);
             }
             // The window may have moved the surface of the keyframe that is tracked.
-            _ => self.set_anchor(anchor),
+            _ => self.renew_anchor(1.0),
         }
     }
 
@@ -272,7 +280,7 @@ impl Pipeline {
         let is_requested = std::mem::take(&mut self.wants_keyframe);
         let others = self.window_around(&candidate);
         let frame = candidate.frame.clone();
-        let pending = Pending { frame, others, purpose: Purpose::Keyframe, tries: 0, is_requested };
+        let pending = Pending { frame, others, purpose: Purpose::Keyframe, is_requested };
         self.ask(pending, candidate.world_from_camera);
     }
 
@@ -283,7 +291,7 @@ impl Pipeline {
         }
         let others = self.map.keyframes().map(|k| k.id).collect();
         let (frame, purpose) = (candidate.frame.clone(), Purpose::Confirmation);
-        let pending = Pending { frame, others, purpose, tries: 0, is_requested: false };
+        let pending = Pending { frame, others, purpose, is_requested: false };
         self.ask(pending, candidate.world_from_camera);
     }
 
@@ -291,6 +299,7 @@ impl Pipeline {
         let candidate = Candidate { frame: &pending.frame, world_from_camera };
         self.late.questions = self.questions(candidate, &pending.others);
         self.late.pending = Some(pending);
+        self.late.latency.note_question();
     }
 
     /// Whether an answer is waited for.
@@ -310,6 +319,21 @@ impl Pipeline {
         if let Some(place) = place {
             let keyframe_from_camera = Se3::identity();
             self.records[place] = FrameRecord { stamp, keyframe, keyframe_from_camera };
+        }
+    }
+
+    /// Hangs the frames that have come since on the new keyframe, as far as they are nearer to it: as
+    /// they were tracked, before the map moves.
+    fn hang_nearer(&mut self, keyframe: KeyframeId, candidate: Candidate<'_>) {
+        let Self { map, records, .. } = self;
+        let stamp = candidate.frame.frame.stamp;
+        for record in records.iter_mut().rev().take_while(|record| record.stamp > stamp) {
+            let Some(before) = map.get(record.keyframe) else { continue };
+            let world_from_frame = before.world_from_camera * record.keyframe_from_camera;
+            let pose = candidate.world_from_camera.inv_mul(&world_from_frame);
+            if Travel::of(&pose).length() <= Travel::of(&record.keyframe_from_camera).length() {
+                (record.keyframe, record.keyframe_from_camera) = (keyframe, pose);
+            }
         }
     }
 

@@ -31,12 +31,16 @@ impl Pipeline {
     fn track_on(&self, anchor: &Anchor, motion: &Motion, frame: &PreparedFrame) -> Tracked {
         let elapsed_secs = frame.frame.stamp.secs_since(motion.stamp);
         let (predicted, prior) = self.predict(motion, frame, elapsed_secs);
-        let starts = [predicted, motion.view];
-        let tracked = self.tracker.track(&anchor.reference, &frame.pyramid, &starts, Some(&prior));
+        let (starts, reference) = ([predicted, motion.view], &anchor.reference);
+        let tracked = anchor.tracked(starts, &prior, |starts, prior| {
+            self.tracker.track(reference, &frame.pyramid, &starts, Some(prior))
+        });
         if tracked.verdict == Verdict::Tracked {
             return self.checked_motion(tracked, motion, elapsed_secs);
         }
-        let again = self.tracker.search(&anchor.reference, &frame.pyramid, &starts);
+        let again = anchor.tracked(starts, &prior, |starts, _| {
+            self.tracker.search(reference, &frame.pyramid, &starts)
+        });
         match self.config.relocalization.accepts(&again) {
             true => self.checked_motion(again, motion, elapsed_secs),
             false => tracked,

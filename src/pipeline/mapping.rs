@@ -156,7 +156,7 @@ impl Pipeline {
         let Some(found) = self.map.get(keyframe) else { return };
         let max_points = self.config.tracking.max_points;
         let reference = Reference::new(&found.pyramid, &found.pointmap, max_points);
-        self.anchor = Some(Anchor { keyframe, reference });
+        self.anchor = Some(Anchor { keyframe, reference, stopgap: None });
     }
 
     /// Hangs the frame on the anchor.

@@ -99,10 +99,16 @@ impl Pipeline {
             let rays = candidate.frame.camera.rays();
             return Some(with_measured(pointmap, level, &rays, &self.config.sensor));
         }
-        let by_pixels = self.compare_pixels(&window);
-        let Some(scale) = by_pixels else {
+        if self.map.is_empty() {
             self.inferring.note_window(Some(0.0));
-            return window.others.is_empty().then_some(window.newest);
+            return Some(window.newest);
+        }
+        let by_pixels = self.compare_pixels(&window);
+        let Some(scale) = by_pixels.or_else(|| self.compare_seen(&candidate, &window.newest))
+        else {
+            // A window that nothing ties to the map's scale would bring its own.
+            self.inferring.note_refused();
+            return None;
         };
         if !scale.is_good() {
             self.inferring.note_refused();
@@ -132,6 +138,13 @@ impl Pipeline {
         };
         let all: Vec<Vec<f32>> = window.others.iter().filter_map(ratios).collect();
         Comparison::of(all.concat())
+    }
+
+    /// The window's scale by what the map shows where the newest view looks: for windows without a
+    /// keyframe of the map. The tracked pose has to be right for that.
+    fn compare_seen(&self, candidate: &Candidate<'_>, newest: &Pointmap) -> Option<Comparison> {
+        let seen = self.rendered_at(candidate.frame, &candidate.world_from_camera, 1)?;
+        Comparison::of(log_ratios(newest, |x, y| seen.point(x, y).map_or(0.0, |p| p.z)))
     }
 
     /// How the newest view's surfaces, already at about the right scale, lie to those of the

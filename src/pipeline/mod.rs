@@ -7,6 +7,7 @@ mod asking;
 mod calibrating;
 mod depth_offset;
 mod drift;
+mod foreseeing;
 mod gating;
 mod inferring;
 mod joining;
@@ -26,6 +27,7 @@ mod refine_job;
 mod refining;
 mod scaling;
 mod snapshot;
+mod stopgap;
 mod submaps;
 mod working_size;
 
@@ -65,6 +67,7 @@ use priors::Inferring;
 pub use refine_job::{RefineJob, RefineOutcome};
 pub use refining::Refined;
 pub use snapshot::{GraphSnapshot, KeyframeSnapshot, MapSnapshot};
+use stopgap::Stopgap;
 use submaps::Submaps;
 
 /// Turns frames into poses and a map.
@@ -113,7 +116,9 @@ pub struct Pipeline {
 /// The keyframe that frames are tracked against.
 struct Anchor {
     keyframe: KeyframeId,
+    /// The points of the keyframe, or of what stands in for one that is yet to come.
     reference: Reference,
+    stopgap: Option<Stopgap>,
 }
 
 /// The last frame with a pose, and how the camera was moving.
@@ -216,6 +221,7 @@ impl Pipeline {
     }
 
     fn process_calibrated(&mut self, frame: &PreparedFrame) -> Result<MapUpdate> {
+        self.late.latency.note_frame(frame.frame.stamp);
         let location = self.locate(frame);
         let update = match self.config.map.localization_only {
             true => self.localize(frame, location)?,

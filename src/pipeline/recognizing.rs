@@ -151,7 +151,10 @@ fn identity() -> RelativeView {
 }
 
 /// The geometry of a frame's own depth, or `None` without.
-fn pointmap_of(frame: &PreparedFrame, noise: crate::sensor::DepthNoise) -> Option<Pointmap> {
+pub(super) fn pointmap_of(
+    frame: &PreparedFrame,
+    noise: crate::sensor::DepthNoise,
+) -> Option<Pointmap> {
     frame.mean_depth_m?;
     let level = frame.pyramid.levels().first()?;
     let (width, height) = (level.width(), level.height());

@@ -173,15 +173,18 @@ impl Pipeline {
         for record in &mut self.records {
             record.keyframe_from_camera = scaled(record.keyframe_from_camera, factor);
         }
-        if let Some(motion) = &mut self.motion {
-            motion.view.target_from_reference = scaled(motion.view.target_from_reference, factor);
-            motion.velocity.fixed_rows_mut::<3>(3).scale_mut(factor);
-        }
+        self.scale_motion(factor);
         self.travel.metres *= factor;
         self.suspected.clear();
         self.inferring.challenger = None;
-        if let Some(keyframe) = self.anchor.as_ref().map(|anchor| anchor.keyframe) {
-            self.set_anchor(keyframe);
+        self.renew_anchor(factor);
+    }
+
+    /// Multiplies the lengths of the camera's motion.
+    fn scale_motion(&mut self, factor: f64) {
+        if let Some(motion) = &mut self.motion {
+            motion.view.target_from_reference = scaled(motion.view.target_from_reference, factor);
+            motion.velocity.fixed_rows_mut::<3>(3).scale_mut(factor);
         }
     }
 }

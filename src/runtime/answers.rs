@@ -11,6 +11,10 @@ use crate::pipeline::{Pipeline, WindowOutcome};
 const MIN_VIEWS: usize = 2;
 /// A window grows only where it would then take less than this share of its budget.
 const GROWTH_FRAC: f64 = 0.9;
+/// Images with shorter sides than this share of the usual show too little.
+const MIN_SIDE_FRAC: f64 = 0.5;
+/// Images that have been made smaller grow by this factor at a time.
+const SIDE_GROWTH: f64 = 1.25;
 
 /// When an answer is taken up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +22,8 @@ pub enum Pace {
     /// Before the frame that comes so many frames after the one that was asked about, however long
     /// that takes: what a replay needs to come out the same each time.
     AfterFrames(usize),
-    /// Before the first frame that comes when it is there. Windows are given fewer views while one
-    /// takes longer than `model.budget_ms`.
+    /// Before the first frame that comes when it is there. While one takes longer than
+    /// `model.budget_ms`, windows are given fewer views, and where that is not enough smaller images.
     WhenThere,
 }
 
@@ -29,6 +33,8 @@ pub struct Answers {
     running: Option<Running>,
     /// What the last question took, seconds.
     last_secs: Option<f64>,
+    /// How long the sides of images are that the model sees, as a share of the usual.
+    side_frac: f64,
 }
 
 struct Running {
@@ -45,7 +51,7 @@ impl Answers {
     /// its model itself, and waits.
     pub fn new(pace: Pace, pipeline: &mut Pipeline) -> Self {
         pipeline.set_late_answers(pace != Pace::AfterFrames(0));
-        Self { pace, running: None, last_secs: None }
+        Self { pace, running: None, last_secs: None, side_frac: 1.0 }
     }
 
     /// Returns whether an answer is waited for.
@@ -108,8 +114,10 @@ impl Answers {
         let running = self.running.take();
         match (progress, running) {
             (Progress::Done((outcome, took)), Some(running)) => {
-                self.note_cost(&running, took, pipeline);
-                pipeline.apply_window(outcome)
+                let side_frac = self.note_cost(&running, took, pipeline);
+                pipeline.apply_window(outcome)?;
+                self.set_side_frac(side_frac, pipeline);
+                Ok(())
             }
             _ => Err(Error::Inference {
                 model: "in use",
@@ -119,16 +127,42 @@ impl Answers {
         }
     }
 
-    /// Lets the next window have as many views as the budget allows, by what this one took.
-    fn note_cost(&mut self, running: &Running, took: Duration, pipeline: &mut Pipeline) {
+    /// Lets the next window have as many views as the budget allows, by what this one took; returns
+    /// how large its images may be.
+    fn note_cost(&mut self, running: &Running, took: Duration, pipeline: &mut Pipeline) -> f64 {
         let took_secs = took.as_secs_f64() / running.questions.max(1) as f64;
         self.last_secs = Some(took_secs);
         let budget_secs = 1e-3 * pipeline.config().model.budget_ms;
-        if self.pace == Pace::WhenThere && budget_secs > 0.0 {
+        if self.pace != Pace::WhenThere || budget_secs <= 0.0 {
+            return self.side_frac;
+        }
+        let is_small = running.views <= MIN_VIEWS;
+        let side_frac = affordable_side(self.side_frac, is_small, took_secs, budget_secs);
+        // What was taken away last is given back first.
+        if self.side_frac >= 1.0 || took_secs > budget_secs {
             let most = pipeline.most_views();
             pipeline.set_most_views(affordable(running.views, most, took_secs, budget_secs));
         }
+        side_frac
     }
+
+    fn set_side_frac(&mut self, side_frac: f64, pipeline: &mut Pipeline) {
+        if (side_frac - self.side_frac).abs() > 1e-9 && pipeline.set_side_frac(side_frac) {
+            self.side_frac = side_frac;
+        }
+    }
+}
+
+/// How long the sides of images may be, as a share of the usual, after a window took so long. What it
+/// costs grows by something between the pixels and their square. As long as there are views to leave
+/// out, images stay as they are.
+fn affordable_side(side_frac: f64, is_small: bool, took_secs: f64, budget_secs: f64) -> f64 {
+    if took_secs > budget_secs {
+        let kept = side_frac * (budget_secs / took_secs).sqrt();
+        return if is_small { kept.clamp(MIN_SIDE_FRAC, side_frac) } else { side_frac };
+    }
+    let has_room = took_secs * SIDE_GROWTH.powi(4) < GROWTH_FRAC * budget_secs;
+    if has_room { (SIDE_GROWTH * side_frac).min(1.0) } else { side_frac }
 }
 
 /// How many views a window may have, after one of `views` of at most `most` took so long. What a
@@ -173,6 +207,32 @@ mod tests {
         }
         assert_eq!(settled(1.0, 10.0), [8; 12], "what costs little stays whole");
         assert_eq!(settled(1.0, 0.01)[11], MIN_VIEWS, "and two views it is at least");
+    }
+
+    /// Views and side of images where a window comes to rest that costs by views and pixels.
+    fn rest(secs_each: f64, budget_secs: f64) -> (usize, f64) {
+        let (mut views, mut side) = (8, 1.0f64);
+        for _ in 0..40 {
+            let took_secs = secs_each * views as f64 * side.powi(3);
+            let next = affordable_side(side, views <= MIN_VIEWS, took_secs, budget_secs);
+            if side >= 1.0 || took_secs > budget_secs {
+                views = affordable(views, views, took_secs, budget_secs).min(8);
+            }
+            side = next;
+        }
+        (views, side)
+    }
+
+    #[test]
+    fn images_grow_smaller_only_where_there_are_no_views_to_leave_out() {
+        assert_eq!(rest(0.1, 10.0), (8, 1.0));
+        let (views, side) = rest(0.1, 0.45);
+        assert!((3..=4).contains(&views) && side >= 1.0, "{views} {side}");
+        let (views, side) = rest(0.1, 0.1);
+        assert!(views == MIN_VIEWS && (0.6..0.8).contains(&side), "{views} {side}");
+        assert!(0.1 * views as f64 * side.powi(3) <= 0.1);
+        assert_eq!(rest(0.1, 0.001), (MIN_VIEWS, MIN_SIDE_FRAC));
+        assert!((affordable_side(0.6, true, 0.1, 1.0) - 0.75).abs() < 1e-9, "back again with time");
     }
 
     #[test]

@@ -63,6 +63,10 @@ impl ReconstructionModel for Metered {
         self.model.max_views()
     }
 
+    fn set_side_frac(&mut self, side_frac: f64) -> bool {
+        self.model.set_side_frac(side_frac)
+    }
+
     fn infer(&mut self, views: &[View<'_>]) -> Result<Prediction> {
         let started = Instant::now();
         let answer = self.model.infer(views);

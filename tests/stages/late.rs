@@ -14,11 +14,14 @@ use recon_node::keyframe::KeyframeId;
 use recon_node::observer::{MapUpdate, TrackingState};
 use recon_node::pipeline::{Pipeline, WindowJob};
 use recon_node::runtime::{Answers, Pace, replay};
+use recon_node::simulator::{Simulator, SimulatorConfig};
 use recon_node::source::{FrameSource, SourceInfo, SourceItem};
+use recon_node::trajectory::StampedPose;
 
 use crate::feed_forward::{
-    USUAL, Wobbly, assert_placed, extent_m, judged, recording, simulator, without_depth,
+    USUAL, Wobbly, assert_placed, extent_m, judged, judged_by, recording, simulator, without_depth,
 };
+use crate::pipeline::small_scene;
 use crate::support::pose_error;
 
 /// Frames that answers take.
@@ -96,6 +99,55 @@ fn a_map_of_late_answers_is_as_good() {
     assert!(metrics.ate_sim3 < 0.015 * extent_m(), "{}", metrics.ate_sim3);
     let told = updates.iter().filter(|update| update.new_keyframe.is_some()).count();
     assert!(pipeline.map().len() > 2 && told + 1 >= pipeline.map().len());
+}
+
+/// Frames without a pose of a camera that turns fast, with answers 0.6 s late, and the error of those
+/// that have one, as a share of the way.
+fn outrun(loop_secs: f64, first: usize, late: usize, settings: &[&str]) -> (usize, f64) {
+    let fast = || {
+        let (width, height) = (320, 240);
+        let config = SimulatorConfig { width, height, loop_secs, ..SimulatorConfig::default() };
+        Simulator::with_scene(config, small_scene()).unwrap()
+    };
+    let frames = first..first + 75;
+    let mut simulator = fast();
+    let frames = frames.clone().map(|index| simulator.render(index).unwrap()).collect();
+    let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
+    let config = Config::from_sources(None, &settings).unwrap();
+    let mut pipeline = Pipeline::new(config, Box::new(Wobbly::knowing(fast(), USUAL)));
+    let mut answers = Answers::new(Pace::AfterFrames(late), &mut pipeline);
+    let mut lost = 0;
+    for frame in without_depth(frames) {
+        answers.before_frame(&mut pipeline).unwrap();
+        lost += usize::from(!pipeline.process(&frame).unwrap().state.has_pose());
+        answers.after_frame(&mut pipeline);
+    }
+    answers.finish(&mut pipeline).unwrap();
+    let truth = simulator.info().reference.clone().unwrap();
+    let step_m = |pair: &[StampedPose]| {
+        pair[0].world_from_camera.inv_mul(&pair[1].world_from_camera).translation.vector.norm()
+    };
+    let way_m: f64 = truth.poses()[first..first + 75].windows(2).map(step_m).sum();
+    (lost, judged_by(&pipeline, &simulator).ate_sim3 / way_m)
+}
+
+/// Keyframes are asked for before they are needed, so that each is there when the last one is left.
+#[test]
+fn a_fast_camera_is_not_lost_while_answers_are_late() {
+    let (lost, error_frac) = outrun(8.0, 0, 18, &[]);
+    println!("{lost} lost, off by {error_frac:.4} of the way");
+    assert_eq!(lost, 0);
+    assert!(error_frac < 0.04, "{error_frac}");
+}
+
+/// A hand that sweeps so fast that all of a keyframe is out of sight before the model has answered twice:
+/// a frame of late stands in for the keyframe that is not there yet.
+#[test]
+fn a_frame_stands_in_for_the_keyframe_that_is_late() {
+    let [with, without] = [&[][..], &["keyframe.min_overlap_frac=0.2"]]
+        .map(|settings| outrun(12.0, 170, 10, settings).0);
+    println!("{with} frames lost, {without} where none stands in");
+    assert!(2 * with < without, "{with} {without}");
 }
 
 /// Takes its time, in each run another one.

@@ -11,7 +11,7 @@ use super::inputs::{Calibration, ViewInput};
 use super::model::{InferOptions, MapAnything, NAME, failed};
 use super::outputs::ViewOutput;
 use super::postprocess::apply_mask;
-use super::preprocess::{Fitting, Size, TargetSize};
+use super::preprocess::{Fitting, Size, TargetSize, reduced};
 use super::priors::PosePrior;
 use super::resample::pointmap;
 use crate::error::{Error, Result};
@@ -52,6 +52,8 @@ impl Default for BackendOptions {
 pub struct MapAnythingBackend {
     model: MapAnything,
     options: BackendOptions,
+    /// How long the sides of images are, as a share of the chosen target's.
+    side_frac: f64,
     cache: Vec<CachedView>,
     encoded_count: usize,
 }
@@ -77,7 +79,7 @@ struct Prepared<'a> {
 impl MapAnythingBackend {
     /// Returns the back end with a loaded model.
     pub fn new(model: MapAnything, options: BackendOptions) -> Self {
-        Self { model, options, cache: Vec::new(), encoded_count: 0 }
+        Self { model, options, side_frac: 1.0, cache: Vec::new(), encoded_count: 0 }
     }
 
     /// Returns how many views have been encoded so far; views that stay in the window are counted
@@ -97,7 +99,7 @@ impl MapAnythingBackend {
 
     fn prepare<'a>(&self, views: &[View<'a>]) -> Result<Vec<Prepared<'a>>> {
         let sizes: Vec<Size> = views.iter().map(|view| image_size(view.frame)).collect();
-        let target = self.options.target.choose(&sizes)?;
+        let target = reduced(self.options.target.choose(&sizes)?, self.side_frac);
         let use_poses = has_baseline(views);
         views.iter().map(|view| prepare_view(view, target, use_poses)).collect()
     }
@@ -164,6 +166,11 @@ impl ReconstructionModel for MapAnythingBackend {
 
     fn max_views(&self) -> usize {
         self.options.max_views
+    }
+
+    fn set_side_frac(&mut self, side_frac: f64) -> bool {
+        self.side_frac = side_frac.clamp(0.0, 1.0);
+        true
     }
 
     fn infer(&mut self, views: &[View<'_>]) -> Result<Prediction> {

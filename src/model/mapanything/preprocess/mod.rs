@@ -11,7 +11,7 @@ use crate::geometry::Intrinsics;
 use crate::raster::Raster;
 
 pub use filter::{Filter, resize};
-pub use target::{PATCH_SIZE, Size, TargetSize};
+pub use target::{PATCH_SIZE, Size, TargetSize, reduced};
 
 /// Mean of each colour by which images are normalised.
 pub(super) const MEAN: [f32; 3] = [0.485, 0.456, 0.406];

@@ -85,6 +85,18 @@ impl TargetSize {
     }
 }
 
+/// Fewer tokens than this in a row show nothing.
+const MIN_PATCHES: usize = 4;
+
+/// Returns a size with sides of about `side_frac` times the length, whole patches.
+pub fn reduced((width, height): Size, side_frac: f64) -> Size {
+    let side = |length: usize| {
+        let patches = (side_frac * (length / PATCH_SIZE) as f64).round() as usize;
+        (patches.max(MIN_PATCHES) * PATCH_SIZE).min(length)
+    };
+    (side(width), side(height))
+}
+
 /// The first of the entries whose ratio is nearest.
 fn nearest(sizes: &[(f64, Size)], ratio: f64) -> Size {
     let mut best = sizes[0];
