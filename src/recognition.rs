@@ -18,7 +18,7 @@ use crate::frame::Frame;
 use crate::geometry::{Camera, Se3, se3};
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::matching::mutual_nearest;
-use crate::matching::retrieval::RetrievalIndex;
+use crate::matching::retrieval::{Codebook, PlaceIndex};
 use crate::matching::two_view::{
     Correspondence, Observation, Refusal, TwoViewConfig, TwoViewPose, VerifiedView, relative_pose,
     verify,
@@ -127,7 +127,7 @@ pub struct Recognizer {
     config: RecognitionConfig,
     extractor: Box<dyn FeatureExtractor>,
     features: BTreeMap<KeyframeId, ViewFeatures>,
-    index: RetrievalIndex,
+    index: PlaceIndex,
     /// The keyframe that still has the descriptors of its whole image.
     newest: Option<KeyframeId>,
 }
@@ -135,7 +135,9 @@ pub struct Recognizer {
 impl Recognizer {
     /// Returns a recognizer that knows no keyframe yet.
     pub fn new(config: RecognitionConfig, extractor: Box<dyn FeatureExtractor>) -> Self {
-        let index = RetrievalIndex::new(extractor.descriptor_dim());
+        let words = extractor.vocabulary();
+        let codebook = words.and_then(|words| Codebook::new(words.dim, words.centroids).ok());
+        let index = PlaceIndex::new(extractor.descriptor_dim(), codebook);
         Self { config, extractor, features: BTreeMap::new(), index, newest: None }
     }
 
@@ -143,7 +145,7 @@ impl Recognizer {
     pub fn clear(&mut self) {
         self.features.clear();
         self.newest = None;
-        self.index = RetrievalIndex::new(self.extractor.descriptor_dim());
+        self.index.clear();
     }
 
     /// Returns the features of a frame, in the pixels of its working size, or `None` where the

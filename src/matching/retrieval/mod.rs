@@ -6,6 +6,7 @@
 
 mod asmk;
 mod codebook;
+mod place;
 mod stored;
 
 use rayon::prelude::*;
@@ -15,6 +16,7 @@ use crate::keyframe::KeyframeId;
 
 pub use asmk::{AsmkConfig, AsmkIndex};
 pub use codebook::Codebook;
+pub use place::PlaceIndex;
 
 /// A keyframe that resembles a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,6 +42,12 @@ impl RetrievalIndex {
     /// Returns an empty index for descriptors of `dim` numbers.
     pub fn new(dim: usize) -> Self {
         Self { dim: dim.max(1), keyframes: Vec::new(), signatures: Vec::new() }
+    }
+
+    /// Returns an empty index for the same descriptors.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self::new(self.dim)
     }
 
     /// Returns how many keyframes there are.

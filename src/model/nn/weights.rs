@@ -89,8 +89,14 @@ impl Weights {
 
     /// Returns the expression that made the model, from checkpoints of PyTorch that have it.
     pub fn description(&self) -> Option<&str> {
+        self.argument("model")
+    }
+
+    /// Returns an argument that the trainer was given, as Python writes it, from checkpoints of
+    /// PyTorch that have it.
+    pub fn argument(&self, name: &str) -> Option<&str> {
         match &*self.source {
-            Source::Pickle(file) => file.description(),
+            Source::Pickle(file) => file.argument(name),
             _ => None,
         }
     }
