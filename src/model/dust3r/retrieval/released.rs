@@ -27,6 +27,8 @@ const REMEDY: &str = "use MASt3R's retrieval files of one release, ..._retrieval
 /// it), by its released name or as `retrieval.safetensors`: the first by name, if any.
 pub fn retrieval_beside(weights: &Path) -> Option<PathBuf> {
     let folder = if weights.is_dir() { weights } else { weights.parent()? };
+    // The folder of a bare file name is the current one.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let entries = fs::read_dir(folder).ok()?;
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     files.retain(|path| is_retrieval(path) || path.ends_with(ONE_FILE));
