@@ -93,7 +93,7 @@ fn large_photographs_are_looked_at_closer() {
     let weights = weights("mast3r");
     let matches = |more: &[&str], folder: &str| {
         let arguments = ["sfm", "room/rgb", "--weights", &weights, "--resolution", "160"];
-        let arguments = [&arguments, &["--out", "out", "--cache", folder], more].concat();
+        let arguments = [&arguments[..], &["--out", "out", "--cache", folder], more].concat();
         recorded.failure(&arguments, 1);
         let mut kept = std::fs::read_dir(recorded.path(folder)).unwrap();
         let pair = candle_core::safetensors::load(kept.next().unwrap().unwrap().path(), &Cpu);
