@@ -3,7 +3,7 @@
 import os
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, GroupAction, LogInfo, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, GroupAction, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
@@ -31,7 +31,8 @@ ARGUMENTS = [
     ('qos', 'best_effort', 'Reliability that is asked of all inputs: best_effort or reliable'),
     ('compressed', 'false', 'Whether images come as <topic>/compressed and <topic>/compressedDepth'),
     ('rviz', 'true', 'Whether rviz is started with a view of the map'),
-    ('rerun', 'false', 'Whether the rerun viewer is sent what the node sees (not in this version)'),
+    ('rerun', 'false', "Where rerun's viewer is shown the session: true or serve (then: rerun --connect), "
+     'connect URL, or save FILE.rrd; false for nowhere'),
     ('log_level', 'info', 'What the node logs: debug, info, warn, error'),
 ]
 
@@ -52,6 +53,7 @@ def parameters(context):
         'map_frame': value['map_frame'],
         'load_map': value['database_path'],
         'map.localization_only': flag(context, 'localization'),
+        'rerun': {'false': '', 'true': 'serve'}.get(value['rerun'].lower(), value['rerun']),
         'publish_tf': flag(context, 'publish_tf'),
         'approx_sync': flag(context, 'approx_sync'),
         'odometry': odometry,
@@ -88,9 +90,6 @@ def generate_launch_description():
         package='rviz2', executable='rviz2', name='rviz', output='log',
         condition=IfCondition(LaunchConfiguration('rviz')),
         arguments=['-d', os.path.join(SHARE, 'rviz', 'recon.rviz')])
-    no_rerun = LogInfo(
-        msg='rerun:=true has no effect: this version has no rerun output',
-        condition=IfCondition(LaunchConfiguration('rerun')))
     group = GroupAction([
         PushRosNamespace(LaunchConfiguration('namespace')), OpaqueFunction(function=node), rviz])
-    return LaunchDescription(arguments + [no_rerun, group])
+    return LaunchDescription(arguments + [group])

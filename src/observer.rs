@@ -64,6 +64,9 @@ pub struct MapUpdate {
     pub loops_closed: usize,
     /// Keyframes in the map.
     pub keyframes: usize,
+    /// The map of the session that is meant, by its number: another one once the camera was lost for
+    /// long, and the former once the two are joined or the camera is back there.
+    pub map: u32,
     /// How long the map's unit is.
     pub scale: MapScale,
     /// What has become of the model's windows so far, from models that look at several views.

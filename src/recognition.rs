@@ -4,6 +4,7 @@
 //! and both views' geometry has to agree by it ([`two_view`](crate::matching::two_view)). Nothing
 //! here changes the map: what is found are hypotheses, which the pipeline holds against each other.
 
+mod remembered;
 mod stored;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::matching::two_view::{
 };
 use crate::pointmap::Pointmap;
 
+pub use remembered::Remembered;
 pub use stored::KeyframeFeatures;
 
 /// How places are recognised.

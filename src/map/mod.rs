@@ -53,6 +53,10 @@ pub struct MapConfig {
     pub max_fused_measurements: f64,
     /// Whether frames are only placed in the map that is there, which then does not change.
     pub localization_only: bool,
+    /// Seconds without a pose after which a new map is begun, and the one that is there is set aside
+    /// until one of its places is seen again; 0 for never.
+    #[schemars(range(min = 0.0, max = 3600.0))]
+    pub new_map_after_secs: f64,
 }
 
 impl Default for MapConfig {
@@ -66,6 +70,7 @@ impl Default for MapConfig {
             max_carving_views: 32,
             max_fused_measurements: 15.0,
             localization_only: false,
+            new_map_after_secs: 5.0,
         }
     }
 }
@@ -110,6 +115,15 @@ impl GlobalMap {
     /// Uses up all numbers below `next`.
     pub fn reserve_below(&mut self, next: KeyframeId) {
         self.next_id = self.next_id.max(next.0);
+    }
+
+    /// Goes on where another map was looked at: numbers of keyframes and revisions that were used
+    /// there are not used again, and to whoever has seen that one all content is new.
+    pub fn go_on_from(&mut self, other: &Self) {
+        self.reserve_below(other.next_id());
+        self.revision = self.revision.max(other.revision) + 1;
+        let revision = self.revision;
+        self.changed.values_mut().for_each(|at| *at = revision);
     }
 
     /// Returns a number that grows with every change of a keyframe's content; poses do not count.

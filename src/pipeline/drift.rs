@@ -32,6 +32,11 @@ impl Travel {
         self.radians += further.radians;
     }
 
+    /// This way and another one.
+    pub fn and(&self, other: &Self) -> Self {
+        Self { metres: self.metres + other.metres, radians: self.radians + other.radians }
+    }
+
     /// Metres and radians as one: a turn by a radian drifts about as much as a metre.
     pub fn length(&self) -> f64 {
         self.metres + self.radians

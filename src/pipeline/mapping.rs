@@ -50,7 +50,9 @@ impl Pipeline {
     pub(super) fn lose(&mut self, frame: &PreparedFrame, reason: LostReason) -> MapUpdate {
         self.lost_frames += 1;
         if self.is_stillborn() {
-            self.restart();
+            self.begin_anew();
+        } else {
+            self.set_aside_if_lost_for_long(frame.frame.stamp);
         }
         self.update(frame.frame.id, frame.frame.stamp, TrackingState::Lost(reason))
     }
@@ -63,9 +65,15 @@ impl Pipeline {
             && self.records.len() < self.lost_frames / STILLBORN_RATIO
     }
 
-    /// Forgets the map and all that hangs on it: the next frame begins a new one. The model stays,
+    /// Forgets all maps and what hangs on them: the next frame begins a new one. The model stays,
     /// since it may have taken minutes to load.
     pub fn restart(&mut self) {
+        self.submaps = super::submaps::Submaps::default();
+        self.begin_anew();
+    }
+
+    /// Forgets the map that frames are placed in.
+    fn begin_anew(&mut self) {
         self.map.clear();
         self.covisibility = CovisibilityGraph::default();
         self.places = Places::default();
@@ -152,6 +160,7 @@ impl Pipeline {
     pub(super) fn place(&mut self, frame: &PreparedFrame, view: RelativeView) {
         self.remember_motion(frame, view);
         self.lost_frames = 0;
+        self.submaps.note_placed();
         if let Some(anchor) = &self.anchor {
             self.records.push(FrameRecord {
                 stamp: frame.frame.stamp,
@@ -181,6 +190,7 @@ impl Pipeline {
             new_keyframe: None,
             loops_closed: 0,
             keyframes: self.map.len(),
+            map: self.submaps.current(),
             scale: self.scale(),
             inference: self.inference(),
         }

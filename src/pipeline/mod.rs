@@ -25,6 +25,7 @@ mod refine_job;
 mod refining;
 mod scaling;
 mod snapshot;
+mod submaps;
 mod working_size;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +62,7 @@ use priors::Inferring;
 pub use refine_job::{DepthOffset, RefineJob, RefineOutcome};
 pub use refining::Refined;
 pub use snapshot::{GraphSnapshot, KeyframeSnapshot, MapSnapshot};
+use submaps::Submaps;
 
 /// Turns frames into poses and a map.
 pub struct Pipeline {
@@ -97,6 +99,8 @@ pub struct Pipeline {
     late: Late,
     /// How far the camera has come.
     travel: Travel,
+    /// The session's other maps.
+    submaps: Submaps,
     /// Loops that keyframes of late saw and nothing has borne out yet, in order.
     suspected: Vec<(KeyframeId, Sighting)>,
 }
@@ -169,6 +173,7 @@ impl Pipeline {
             inferring: Inferring::default(),
             late: Late::default(),
             travel: Travel::default(),
+            submaps: Submaps::default(),
             suspected: Vec::new(),
         }
     }
@@ -209,11 +214,17 @@ impl Pipeline {
             false => self.map_frame(frame, location)?,
         };
         self.note_fix(&frame.frame, &update);
-        Ok(self.with_arrivals(update))
+        let mut update = self.with_arrivals(update);
+        self.join_what_is_seen(&mut update);
+        Ok(update)
     }
 
     /// Places a frame, and grows the map by it.
     fn map_frame(&mut self, frame: &PreparedFrame, location: Location) -> Result<MapUpdate> {
+        let location = match location {
+            Location::Unmapped | Location::Lost(_) => self.found_aside(frame).unwrap_or(location),
+            placed => placed,
+        };
         match location {
             Location::Unmapped => self.begin_map(frame),
             Location::Recognized(sightings) => self.take_up(frame, &sightings),

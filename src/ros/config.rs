@@ -169,6 +169,9 @@ pub struct NodeConfig {
     pub save_map_on_exit: String,
     /// File for the trajectory when the node ends (TUM); empty for none.
     pub save_trajectory_on_exit: String,
+    /// Where rerun's viewer is shown the session: save FILE.rrd, serve, serve ADDRESS:PORT, connect
+    /// or connect URL; empty for nowhere.
+    pub rerun: String,
 }
 
 impl Default for NodeConfig {
@@ -214,6 +217,7 @@ impl Default for NodeConfig {
             load_map: String::new(),
             save_map_on_exit: String::new(),
             save_trajectory_on_exit: String::new(),
+            rerun: String::new(),
         }
     }
 }

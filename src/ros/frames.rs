@@ -110,6 +110,12 @@ impl FrameTree {
         self.map_from_world = Some(map_from_world);
     }
 
+    /// Goes on in another world: one that stands where it stood, or one that begins where the robot is
+    /// by the latest correction. Odometry goes on.
+    pub fn change_map(&mut self, map_from_world: Option<Se3>) {
+        self.map_from_world = map_from_world;
+    }
+
     /// Returns the pipeline's world in the map, once there is a map.
     pub fn map_from_world(&self) -> Option<&Se3> {
         self.map_from_world.as_ref()
@@ -134,9 +140,10 @@ impl FrameTree {
 
     /// Returns where everything is by now.
     pub fn update(&mut self, observed: &Observed) -> Placement {
-        let map_from_world = *self
-            .map_from_world
-            .get_or_insert_with(|| begin(observed, self.odom_from_base, self.with_own_odometry));
+        let held = self.map_from_odom.unwrap_or_else(Se3::identity);
+        let map_from_world = *self.map_from_world.get_or_insert_with(|| {
+            held * begin(observed, self.odom_from_base, self.with_own_odometry)
+        });
         let camera_from_base = observed.base_from_camera.inverse();
         let map_from_base = map_from_world * observed.world_from_camera * camera_from_base;
         let frame_covariance = in_parent(&observed.covariance_in_world, &map_from_world);
@@ -200,14 +207,14 @@ impl FrameTree {
     }
 }
 
-/// The world in the map at the first frame: our own odometry begins with the map, and the map
-/// begins where other odometry is, so that the first correction is none.
+/// The world in odom at the first frame: our own odometry begins with the map, and the map begins
+/// where other odometry is, so that the first correction is none.
 fn begin(observed: &Observed, own_odom_from_base: Se3, with_own_odometry: bool) -> Se3 {
-    let map_from_base = match with_own_odometry {
+    let odom_from_base = match with_own_odometry {
         true => own_odom_from_base,
         false => observed.odom_from_base.unwrap_or_else(Se3::identity),
     };
-    map_from_base * observed.base_from_camera * observed.world_from_camera.inverse()
+    odom_from_base * observed.base_from_camera * observed.world_from_camera.inverse()
 }
 
 /// Two poses make a velocity, so their variances add up.
@@ -243,6 +250,27 @@ mod tests {
             keyframe_covariance_in_world: Matrix6::zeros(),
             is_keyframe: false,
         }
+    }
+
+    #[test]
+    fn another_map_begins_where_the_robot_is_and_the_first_stands_where_it_stood() {
+        let mut tree = FrameTree::new(false);
+        let at = |secs: f64, world_from_camera: Se3, odom_x: f64| Observed {
+            odom_from_base: Some(Se3::translation(odom_x, 0.0, 0.0)),
+            ..observed(secs, world_from_camera, None)
+        };
+        let first = tree.update(&at(0.0, Se3::identity(), 1.0));
+        // The map has found that odometry is 0.2 m short.
+        let corrected = tree.update(&at(1.0, Se3::translation(0.0, 0.0, 1.2), 2.0));
+        assert!((corrected.map_from_base.translation.x - 2.2).abs() < 1e-12);
+        let map_from_world = *tree.map_from_world().unwrap();
+        tree.change_map(None);
+        let elsewhere = tree.update(&at(9.0, Se3::identity(), 5.0));
+        assert!((elsewhere.map_from_base.translation.x - 5.2).abs() < 1e-12);
+        tree.change_map(Some(map_from_world));
+        let back = tree.update(&at(10.0, Se3::identity(), 6.0));
+        let gap = back.map_from_base.inv_mul(&first.map_from_base);
+        assert!(gap.translation.vector.norm() < 1e-12);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Report {
     pub loops: u32,
     /// Keyframes in the map.
     pub keyframes: u32,
+    /// The session's map that is meant, by its number.
+    pub map: u32,
     /// Share of the keyframe's points that the last frame sees.
     pub overlap_frac: f64,
     /// Share of those that look as they should.
@@ -42,7 +44,7 @@ impl Report {
     /// Takes note of a map that takes the place of the one before: what came in counts on.
     pub fn begin_map(&mut self, keyframes: usize) {
         (self.last, self.windows) = (None, None);
-        (self.loops, self.keyframes) = (0, keyframes as u32);
+        (self.loops, self.keyframes, self.map) = (0, keyframes as u32, 0);
     }
 
     /// Takes note of a frame.
@@ -50,7 +52,7 @@ impl Report {
         self.processed += 1;
         self.tracked += u64::from(update.state.has_pose());
         self.loops += update.loops_closed as u32;
-        self.keyframes = update.keyframes as u32;
+        (self.keyframes, self.map) = (update.keyframes as u32, update.map);
         self.stamp = Some(update.stamp);
         (self.overlap_frac, self.inlier_frac) = (update.overlap_frac, update.inlier_frac);
         self.scale = Some(update.scale);

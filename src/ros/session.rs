@@ -1,5 +1,7 @@
 //! From whole frames to what is published: decoding, the pipeline, and the frames of REP 105.
 
+mod maps;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,7 +9,6 @@ use nalgebra::Matrix6;
 
 use super::config::OdometryInput;
 use super::covariance::in_parent;
-use super::files::map_from_optical;
 use super::frames::{FrameTree, Observed, Placement};
 use super::graph::{GraphView, graph_view};
 use super::inputs::{FrameParts, image_topic};
@@ -22,8 +23,8 @@ use crate::geometry::Se3;
 use crate::inference::Models;
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::messages::decoding;
-use crate::observer::MapUpdate;
-use crate::pipeline::{MapSnapshot as WholeMap, Pipeline, PreparedFrame, Refined, prepare};
+use crate::observer::{MapUpdate, MapView};
+use crate::pipeline::{Pipeline, PreparedFrame, Refined, prepare};
 use crate::runtime::{Answers, Pace, Stopwatch};
 use crate::stamp::Stamp;
 use crate::trajectory::{StampedPose, Trajectory};
@@ -41,6 +42,9 @@ pub struct Session {
     camera_from_base: Option<Se3>,
     firmness: Firmness,
     refinements: Refinements,
+    /// The map that frames were placed in last, and where the session's others stand.
+    map: u32,
+    others: BTreeMap<u32, Se3>,
     /// On the model.
     stopwatch: Stopwatch,
 }
@@ -85,6 +89,8 @@ impl Session {
             camera_from_base: None,
             firmness: Firmness::default(),
             refinements: Refinements::default(),
+            map: 0,
+            others: BTreeMap::new(),
             stopwatch,
         }
     }
@@ -94,34 +100,8 @@ impl Session {
         self.pipeline.restart();
         self.firmness = Firmness::default();
         self.tree.restart_map();
-        self.samples.clear();
-        self.refinements.give_up();
+        self.forget_maps();
         self.report.begin_map(0);
-    }
-
-    /// Takes up a map that was saved in place of the one that is there; nobody knows where the robot
-    /// is in it until a frame is recognised. Returns the number of its keyframes.
-    ///
-    /// # Errors
-    /// As [`Pipeline::restore`]; the session is then as it was.
-    pub fn load_map(&mut self, map: WholeMap) -> Result<usize> {
-        self.pipeline.restore(map)?;
-        let map_from_world = self.pipeline.map_from_world();
-        self.tree.take_up_map(map_from_world.unwrap_or_else(map_from_optical));
-        self.firmness = Firmness::default();
-        self.refinements.give_up();
-        self.samples.clear();
-        let count = self.pipeline.map().len();
-        self.report.begin_map(count);
-        Ok(count)
-    }
-
-    /// Returns the whole map as it is to be saved, with where it stands; `None` before there is one.
-    pub fn whole_map(&self) -> Option<WholeMap> {
-        let map_from_world = self.map_from_world()?;
-        let mut map = self.pipeline.snapshot();
-        map.graph.map_from_world = Some(map_from_world);
-        Some(map)
     }
 
     /// Goes on mapping, or leaves the map as it is from now on.
@@ -194,6 +174,9 @@ impl Session {
         self.answers.after_frame(&mut self.pipeline);
         self.next_id += 1;
         self.report.note(&update, self.stopwatch.figures());
+        if update.map != self.map {
+            self.change_map(update.map);
+        }
         let placement = update.world_from_camera.map(|pose| self.place(parts, &update, pose));
         Ok(FrameOutput { update, placement })
     }
@@ -251,6 +234,11 @@ impl Session {
     /// Returns the pipeline.
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
+    }
+
+    /// Returns the map with all that observers may look at.
+    pub fn view(&self) -> MapView<'_> {
+        MapView { map_from_world: self.map_from_world(), ..self.pipeline.view() }
     }
 
     /// Returns the pipeline's world in the map, once there is a map.
@@ -315,8 +303,8 @@ impl Session {
 
     fn place(&mut self, parts: &FrameParts, update: &MapUpdate, pose: Se3) -> Placement {
         if update.keyframes == 1 && update.new_keyframe.is_some() {
-            // The pipeline has given up a map that was of no use: its world begins here.
-            self.tree.restart_map();
+            // A map that takes the place of one that was of no use: its world begins here.
+            self.tree.change_map(None);
             self.firmness = Firmness::default();
         }
         self.camera_from_base = Some(parts.base_from_camera.inverse());

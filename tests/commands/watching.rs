@@ -9,7 +9,7 @@ fn what_to_watch_with_is_checked_before_anything_is_read() {
         let arguments = [&["replay", "nowhere", "--rerun"], how].concat();
         recorded.failure(&arguments, 2)
     };
-    assert_tells(&failure(&["save"]), &["--rerun", "save needs a file"]);
+    assert_tells(&failure(&["save"]), &["rerun", "save needs a file"]);
     assert_tells(&failure(&["watch"]), &["'watch' is unknown", "save FILE.rrd"]);
     assert_tells(&failure(&["serve", "room"]), &["'room' is no address", "before --rerun"]);
 }
@@ -19,7 +19,7 @@ fn what_to_watch_with_is_checked_before_anything_is_read() {
 fn a_program_without_the_viewer_says_how_to_build_one_with_it() {
     let recorded = Recorded::of(2);
     let arguments = ["replay", "room", "--out", "out", "--rerun", "save", "run.rrd"];
-    assert_tells(&recorded.failure(&arguments, 2), &["--rerun", "--features viz"]);
+    assert_tells(&recorded.failure(&arguments, 2), &["rerun", "--features viz"]);
 }
 
 #[cfg(feature = "viz")]

@@ -6,4 +6,5 @@ mod joining;
 mod killing;
 mod localizing;
 mod round_trip;
+mod submaps;
 mod support;

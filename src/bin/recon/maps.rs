@@ -91,7 +91,8 @@ impl Saving {
         }
         let autosave = args.autosave.as_ref().map(|path| {
             let goes_on = args.load_map.as_ref() == Some(path) && !args.recover;
-            Autosave::begin(path, goes_on, args, pipeline)
+            let every = Duration::from_secs_f64(args.autosave_every);
+            Autosave::begin(path, goes_on, (args.quality(), every), pipeline)
         });
         let autosave = autosave.transpose()?;
         Ok(Self { save_map: args.save_map.clone(), quality: args.quality(), autosave })
@@ -123,8 +124,41 @@ fn upright(pipeline: &Pipeline) -> Se3 {
     viz::upright_from_world(&pipeline.map().up(&about))
 }
 
+/// The file of one of the session's maps.
+fn numbered(path: &Path, map: u32) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let ending = path.extension().unwrap_or_default().to_string_lossy();
+    let dot = if ending.is_empty() { "" } else { "." };
+    match map {
+        0 => path.to_owned(),
+        map => path.with_file_name(format!("{stem}_{map}{dot}{ending}")),
+    }
+}
+
+/// Saves the maps that nothing has joined to the one in the end, so that they can be merged later;
+/// says where they are.
+pub fn save_others(pipeline: &mut Pipeline, folder: &Path) -> Result<()> {
+    for (map, count) in pipeline.settle_on_largest().iter().zip(1..) {
+        let path = folder.join(format!("other_{count}.map"));
+        store::save(&path, map, ImageQuality::Lossless)?;
+        let keyframes = map.keyframes.len();
+        warn(&format!(
+            "the camera was lost for long, and {keyframes} keyframes were mapped apart from the rest: \
+             they are in {}, and not in trajectory and map; 'recon map merge' can join them where \
+             they show a place of the map",
+            path.display()
+        ));
+    }
+    Ok(())
+}
+
 /// Saves from a second thread, so that frames do not wait for the disk.
 struct Autosave {
+    /// The file of the session's first map; those of others have their numbers in their names.
+    path: PathBuf,
+    /// The map that is being saved.
+    map: u32,
+    quality: ImageQuality,
     changes: SyncSender<MapSnapshot>,
     writer: Option<JoinHandle<Result<MapWriter>>>,
     every: Duration,
@@ -134,10 +168,17 @@ struct Autosave {
 }
 
 impl Autosave {
-    fn begin(path: &Path, goes_on: bool, args: &MapArgs, pipeline: &Pipeline) -> Result<Self> {
+    fn begin(
+        path: &Path,
+        goes_on: bool,
+        (quality, every): (ImageQuality, Duration),
+        pipeline: &Pipeline,
+    ) -> Result<Self> {
+        let (path, map) = (path.to_owned(), pipeline.map_number());
+        let file = numbered(&path, map);
         let mut writer = match goes_on {
-            true => MapWriter::resume(path, args.quality())?,
-            false => MapWriter::create(path, &pipeline.snapshot(), args.quality())?,
+            true => MapWriter::resume(&file, quality)?,
+            false => MapWriter::create(&file, &pipeline.snapshot(), quality)?,
         };
         let (changes, waiting) = sync_channel::<MapSnapshot>(1);
         let writer = Some(std::thread::spawn(move || {
@@ -146,12 +187,14 @@ impl Autosave {
             }
             Ok(writer)
         }));
-        let every = Duration::from_secs_f64(args.autosave_every);
-        let revision = pipeline.map().revision();
-        Ok(Self { changes, writer, every, last: Instant::now(), revision })
+        let (revision, last) = (pipeline.map().revision(), Instant::now());
+        Ok(Self { path, map, quality, changes, writer, every, last, revision })
     }
 
     fn after_frame(&mut self, pipeline: &Pipeline) -> Result<()> {
+        if self.map != pipeline.map_number() {
+            return self.change_map(pipeline);
+        }
         if self.last.elapsed() < self.every {
             return Ok(());
         }
@@ -165,6 +208,12 @@ impl Autosave {
         Ok(())
     }
 
+    /// Another map goes into another file, and one that is come back to, into its own.
+    fn change_map(&mut self, pipeline: &Pipeline) -> Result<()> {
+        let other = Self::begin(&self.path, false, (self.quality, self.every), pipeline)?;
+        std::mem::replace(self, other).close()
+    }
+
     /// Why the writer has ended.
     fn failure(&mut self) -> Error {
         let ended = || Error::Usage("the autosave has ended unexpectedly".to_owned());
@@ -174,10 +223,14 @@ impl Autosave {
         }
     }
 
-    fn finish(mut self, pipeline: &Pipeline) -> Result<()> {
+    fn finish(self, pipeline: &Pipeline) -> Result<()> {
         let changes = pipeline.changes_since(self.revision);
         // A writer that has failed says so when it is joined.
         let _ = self.changes.send(changes);
+        self.close()
+    }
+
+    fn close(mut self) -> Result<()> {
         drop(self.changes);
         match self.writer.take().map(JoinHandle::join) {
             Some(Ok(writer)) => writer?.finish(),

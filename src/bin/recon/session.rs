@@ -22,7 +22,7 @@ use recon_node::trajectory::Trajectory;
 use recon_node::viz;
 
 use crate::export;
-use crate::maps::{MapArgs, Saving};
+use crate::maps::{MapArgs, Saving, save_others};
 use crate::progress::{Progress, warn};
 use crate::report::{self, Metrics};
 use crate::watch::{WatchArgs, Watching};
@@ -125,6 +125,7 @@ pub fn run(
     let outcome = replay_with(source, &mut pipeline, observers, &stop, &mut after_frame);
     progress.finish();
     // What was mapped until an error is kept, too.
+    save_others(&mut pipeline, &folder)?;
     if outcome.is_ok() && args.refine {
         refine(&mut pipeline, args.quiet)?;
     }

@@ -15,6 +15,7 @@ mod services;
 mod shared;
 mod status;
 mod subscriptions;
+mod watching;
 mod worker;
 
 use std::process::ExitCode;

@@ -27,6 +27,7 @@ use crate::services::{Services, tell};
 use crate::shared::{Command, Shared};
 use crate::status;
 use crate::subscriptions::{Subscription, subscribe};
+use crate::watching::Watching;
 use crate::worker::Worker;
 
 /// Name of the node, and of its logger.
@@ -192,10 +193,12 @@ impl ReconNode {
         if !settings.node.load_map.is_empty() {
             saving::load_map(&mut session, map, false).map_err(anyhow::Error::msg)?;
         }
+        let watching = Watching::begin(&settings.node)?;
         self.failure.clear();
         self.shared = Arc::new(Shared::new(&settings));
         let (outputs, maps) = (self.outputs.clone(), self.maps.clone());
-        self.worker = Some(Worker::start(&self.shared, &settings, session, outputs, maps));
+        let worker = Worker::start(&self.shared, &settings, session, outputs, maps, watching);
+        self.worker = Some(worker);
         Ok(())
     }
 

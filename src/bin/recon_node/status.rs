@@ -40,6 +40,7 @@ pub fn status(inner: &Inner, report: &Report, steps: &Steps, map_frame: &str) ->
         reason,
         keyframes: report.keyframes,
         loops: report.loops,
+        map: report.map,
         images_received: inner.inputs.image_rate.count(),
         frames_processed: report.processed,
         frames_tracked: report.tracked,

@@ -1,5 +1,7 @@
 //! The mapping thread: takes frames, maps them, publishes what comes of it.
 
+mod refining;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -20,6 +22,7 @@ use crate::outputs::Outputs;
 use crate::saving::{load_map, save_at_end, save_map, save_trajectory, save_whole_map};
 use crate::shared::{Command, Reply, Shared, Work};
 use crate::status::{self, Steps};
+use crate::watching::Watching;
 
 /// Seconds between two status messages while no frame comes.
 const STATUS_SECS: f64 = 0.5;
@@ -40,6 +43,7 @@ struct Mapping {
     settings: Settings,
     outputs: Outputs,
     maps: Maps,
+    watching: Watching,
     era: u32,
     sessions: u32,
     steps: Steps,
@@ -61,6 +65,7 @@ impl Worker {
         session: Session,
         outputs: Outputs,
         maps: MapOutputs,
+        watching: Watching,
     ) -> Self {
         let (mut maps, map) = Maps::start(maps);
         if session.map_from_world().is_some() {
@@ -72,6 +77,7 @@ impl Worker {
             settings: settings.clone(),
             outputs,
             maps,
+            watching,
             era: shared.lock().inputs.counts().jumps,
             sessions: 0,
             steps: Steps::default(),
@@ -127,6 +133,7 @@ impl Mapping {
             reply(Err("the mapping has ended".to_owned()));
         }
         save_at_end(&self.session, &self.settings.node, "");
+        self.watching.end(&self.session);
     }
 
     fn map_frame(&mut self, parts: &FrameParts) -> recon_node::error::Result<()> {
@@ -145,6 +152,7 @@ impl Mapping {
         let decoded = started.elapsed().as_secs_f64();
         let prepared = self.session.prepare(&frame);
         let ready = started.elapsed().as_secs_f64();
+        let seen = self.watching.wanted(&prepared);
         let output = self.session.process(parts, prepared)?;
         let processed = started.elapsed().as_secs_f64();
         self.camera_frame.clone_from(&parts.color.frame_id);
@@ -163,6 +171,7 @@ impl Mapping {
             latency: self.shared.now_secs() - parts.arrived_secs,
         };
         self.note(taken_secs, &output);
+        self.watching.show(seen.as_ref(), &output.update, &self.session, self.steps.latency);
         if is_active {
             self.publish_keyframe(&output);
         }
@@ -181,6 +190,7 @@ impl Mapping {
     }
 
     fn restart(&mut self) {
+        self.watching.begin_anew(&self.session);
         self.session.restart();
         self.begin_session();
     }
@@ -243,7 +253,10 @@ impl Mapping {
         let now_secs = self.shared.now_secs();
         let mut inner = self.shared.lock();
         let figures = &mut inner.figures;
-        figures.report = self.session.report().clone();
+        let left = std::mem::replace(&mut figures.report, self.session.report().clone()).map;
+        if let Some(text) = self.session.told_of_map(left) {
+            r2r::log_warn!(NAME, "{text}");
+        }
         figures.latency.push(self.steps.latency);
         figures.last_frame_secs = Some(taken_secs);
         figures.waiting_for.clear();
@@ -276,34 +289,6 @@ impl Mapping {
     fn note_change(&mut self) {
         self.maps.note_change();
         self.path_is_stale = true;
-    }
-
-    /// Begins a refinement where it is time for one, and takes over one that is done.
-    fn follow_refinement(&mut self, now_secs: f64) {
-        if self.session.refinement_is_due(now_secs) {
-            self.refine(None);
-        }
-        let Some(finished) = self.session.finish_refinement() else { return };
-        self.note_change();
-        let told = finished.map(|refined| refined.to_string());
-        match &told {
-            Ok(text) => r2r::log_info!(NAME, "{text}"),
-            Err(reason) => r2r::log_warn!(NAME, "the map was not refined: {reason}"),
-        }
-        if let Some(reply) = self.refinement_reply.take() {
-            reply(told);
-        }
-    }
-
-    fn refine(&mut self, reply: Option<Reply>) {
-        match (self.session.begin_refinement(), reply) {
-            (Ok(count), reply) => {
-                r2r::log_info!(NAME, "{count} keyframes are being refined");
-                self.refinement_reply = reply;
-            }
-            (Err(reason), Some(reply)) => reply(Err(reason)),
-            (Err(reason), None) => r2r::log_warn!(NAME, "the map is not refined: {reason}"),
-        }
     }
 
     /// The path and the graph of keyframes, which is corrected when the path is.
@@ -382,6 +367,7 @@ impl Mapping {
     }
 
     fn load_map(&mut self, path: &Path, recover: bool) -> Result<(u32, String), String> {
+        self.watching.begin_anew(&self.session);
         let loaded = load_map(&mut self.session, path, recover)?;
         self.begin_session();
         self.publish_status();

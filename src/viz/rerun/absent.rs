@@ -14,8 +14,9 @@ impl Viewer {
     /// # Errors
     /// Always.
     pub fn open(_: &Destination, _: &SourceInfo) -> Result<Self> {
-        let problem = "--rerun: this program was built without the viewer; build it with \
-                       'cargo build --release --features viz'";
+        let problem = "rerun: this program was built without the viewer; build it with \
+                       'cargo build --release --features viz' (the node with colcon's \
+                       '--cmake-args -DRECON_NODE_VIZ=ON')";
         Err(Error::Usage(problem.to_owned()))
     }
 

@@ -20,6 +20,34 @@ pub enum Destination {
 }
 
 impl Destination {
+    /// Returns what a text of the same words stands for; a file may have blanks in its name.
+    ///
+    /// # Errors
+    /// As [`Destination::parse`].
+    pub fn from_text(text: &str) -> Result<Self> {
+        let words: Vec<String> = text.trim().splitn(2, ' ').map(|w| w.trim().to_owned()).collect();
+        Self::parse(&words)
+    }
+
+    /// Returns where the `count`-th recording after this one goes: into a file of its own, and to
+    /// the viewers that look at this one.
+    #[must_use]
+    pub fn after(&self, count: usize) -> Self {
+        match self {
+            Self::Save(path) => {
+                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+                let ending = path.extension().unwrap_or_default().to_string_lossy();
+                let dot = if ending.is_empty() { "" } else { "." };
+                Self::Save(path.with_file_name(format!("{stem}_session{count}{dot}{ending}")))
+            }
+            Self::Serve(address) if address.ip().is_unspecified() => {
+                Self::Connect(url(&SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))))
+            }
+            Self::Serve(address) => Self::Connect(url(address)),
+            Self::Connect(url) => Self::Connect(url.clone()),
+        }
+    }
+
     /// Returns what `save FILE`, `serve`, `serve ADDRESS:PORT` or `connect URL` stand for.
     ///
     /// # Errors
@@ -31,11 +59,11 @@ impl Destination {
             ["save", ..] => Err(usage("save needs a file, e.g. 'save run.rrd'")),
             ["serve"] => Ok(Self::Serve(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)))),
             ["serve", address] => address.parse().map(Self::Serve).or(Err(usage(&format!(
-                "'{address}' is no address to serve at: give e.g. 'serve 0.0.0.0:{PORT}', and the \
-                 recording before --rerun"
+                "'{address}' is no address to serve at: give e.g. 'serve 0.0.0.0:{PORT}' (on the \
+                 command line the recording comes before --rerun)"
             )))),
             ["connect", url] => Ok(Self::Connect(url.to_owned())),
-            ["connect"] => Ok(Self::Connect(format!("rerun+http://127.0.0.1:{PORT}/proxy"))),
+            ["connect"] => Ok(Self::Connect(url(&SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))))),
             [other, ..] => Err(usage(&format!(
                 "'{other}' is unknown: give 'save FILE.rrd', 'serve' or 'connect URL'"
             ))),
@@ -44,8 +72,13 @@ impl Destination {
     }
 }
 
+/// Returns where viewers find what is served at an address.
+pub(super) fn url(address: &SocketAddr) -> String {
+    format!("rerun+http://{address}/proxy")
+}
+
 fn usage(problem: &str) -> Error {
-    Error::Usage(format!("--rerun: {problem}"))
+    Error::Usage(format!("rerun: {problem}"))
 }
 
 #[cfg(test)]
@@ -67,6 +100,35 @@ mod tests {
         ];
         for (words, expected) in cases {
             assert_eq!(parsed(words).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_text_is_as_good_as_words() {
+        let cases = [
+            ("serve", Destination::Serve(SocketAddr::from(([127, 0, 0, 1], 9876)))),
+            (" save  my run.rrd ", Destination::Save("my run.rrd".into())),
+            ("connect x", Destination::Connect("x".to_owned())),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Destination::from_text(text).unwrap(), expected);
+        }
+        assert!(Destination::from_text("").is_err());
+    }
+
+    #[test]
+    fn later_recordings_go_to_files_of_their_own_or_to_the_same_viewers() {
+        let served = "rerun+http://127.0.0.1:80/proxy";
+        let cases = [
+            ("save a/b.rrd", "save a/b_session2.rrd"),
+            ("save b", "save b_session2"),
+            ("serve 127.0.0.1:80", &format!("connect {served}")),
+            ("serve 0.0.0.0:80", &format!("connect {served}")),
+            ("connect x", "connect x"),
+        ];
+        for (first, third) in cases {
+            let (first, third) = (Destination::from_text(first), Destination::from_text(third));
+            assert_eq!(first.unwrap().after(2), third.unwrap());
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rerun::{PlaybackBehavior, RecordingStream, RecordingStreamBuilder, ServerOptions};
 
 use super::Destination;
+use super::destination::url;
 use super::layout::blueprint;
 use crate::error::{Error, Result};
 
@@ -36,7 +37,7 @@ pub(super) fn open(destination: &Destination, name: &str) -> Result<RecordingStr
 /// Returns where viewers find what is served.
 pub(super) fn address(destination: &Destination) -> Option<String> {
     match destination {
-        Destination::Serve(address) => Some(format!("rerun+http://{address}/proxy")),
+        Destination::Serve(address) => Some(url(address)),
         Destination::Save(_) | Destination::Connect(_) => None,
     }
 }
@@ -51,7 +52,7 @@ fn save(builder: RecordingStreamBuilder, path: &Path) -> Result<RecordingStream>
 fn serve(builder: RecordingStreamBuilder, address: SocketAddr) -> Result<RecordingStream> {
     let refused = |problem: String| {
         Error::Usage(format!(
-            "--rerun serve: cannot serve at {address}: {problem}; give another address"
+            "rerun serve: cannot serve at {address}: {problem}; give another address"
         ))
     };
     // The server itself would only end its thread.
@@ -69,7 +70,7 @@ fn connect(builder: RecordingStreamBuilder, url: &str) -> Result<RecordingStream
     let refused = |problem: String| {
         let remedy = "start the viewer with 'rerun' first, and give its URL, such as \
                       rerun+http://127.0.0.1:9876/proxy";
-        Error::Usage(format!("--rerun connect: {url}: {problem}; {remedy}"))
+        Error::Usage(format!("rerun connect: {url}: {problem}; {remedy}"))
     };
     let host = host(url).ok_or_else(|| refused("this is no URL of a viewer".to_owned()))?;
     reach(host).map_err(|problem| refused(format!("no viewer answers: {problem}")))?;

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rerun::RecordingStream;
+
 use super::Destination;
 use super::event::{Event, FrameImages, Pace, What};
 use super::figures::Figures;
@@ -36,6 +38,8 @@ pub struct Viewer {
     /// What the thread that writes has failed at first.
     failure: Arc<Mutex<Option<String>>>,
     address: Option<String>,
+    /// What is served is there for as long as the viewer is.
+    _stream: RecordingStream,
     /// What is waiting for its place in the queue.
     backlog: VecDeque<Event>,
     now: Stamp,
@@ -64,7 +68,7 @@ impl Viewer {
         let stream = stream::open(destination, &info.name)?;
         let failure = Arc::new(Mutex::new(None));
         let noted = Arc::clone(&failure);
-        let mut scribe = Scribe::new(stream, info.reference.clone());
+        let mut scribe = Scribe::new(stream.clone(), info.reference.clone());
         let outlet = Outlet::start(QUEUE, move |event| {
             if let Err(problem) = scribe.write(&event) {
                 let mut first = noted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,6 +79,7 @@ impl Viewer {
             outlet: Some(outlet),
             failure,
             address: stream::address(destination),
+            _stream: stream,
             backlog: VecDeque::new(),
             now: Stamp::from_nanos(0),
             rows: Pace::every(ROWS_SECS),
@@ -105,7 +110,7 @@ impl Viewer {
         match failure {
             None if is_well => Ok(()),
             problem => Err(Error::Usage(format!(
-                "--rerun: the recording is not whole: {}",
+                "rerun: the recording is not whole: {}",
                 problem.unwrap_or_else(|| "the thread that writes it has ended".to_owned())
             ))),
         }
