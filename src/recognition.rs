@@ -147,7 +147,7 @@ impl Recognizer {
     pub fn clear(&mut self) {
         self.features.clear();
         self.newest = None;
-        self.index.clear();
+        self.index = self.index.emptied();
     }
 
     /// Returns the features of a frame, in the pixels of its working size, or `None` where the

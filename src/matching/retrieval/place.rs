@@ -22,11 +22,12 @@ impl PlaceIndex {
         }
     }
 
-    /// Forgets all keyframes.
-    pub fn clear(&mut self) {
+    /// Returns an empty index for the same descriptors.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
         match self {
-            Self::Pooled(index) => *index = index.emptied(),
-            Self::Words(index) => *index = index.emptied(),
+            Self::Pooled(index) => Self::Pooled(index.emptied()),
+            Self::Words(index) => Self::Words(index.emptied()),
         }
     }
 
