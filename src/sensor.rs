@@ -14,7 +14,8 @@ pub struct SensorConfig {
     /// time of flight are often off by centimetres.
     #[schemars(range(min = -0.5, max = 0.5))]
     pub depth_offset_m: f64,
-    /// Whether a refinement of the whole map looks for such an offset.
+    /// Whether such an offset is looked for while a map is made by sensor-depth, and when a whole map
+    /// is refined.
     pub estimate_depth_offset: bool,
     /// Standard deviation of depth close to the camera, metres.
     #[schemars(range(min = 0.000_01, max = 1.0))]

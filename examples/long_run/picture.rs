@@ -8,6 +8,8 @@ use plotters::style::{FontStyle, register_font};
 use super::{BATCH, Log, median};
 
 const SIZE: (u32, u32) = (1200, 1000);
+/// The median of fewer costs says nothing.
+const MIN_COSTS: usize = 4;
 const BLUE: RGBColor = RGBColor(31, 97, 171);
 const PALE: RGBColor = RGBColor(190, 205, 225);
 const FONT: &str = "sans-serif";
@@ -28,7 +30,10 @@ impl<'a> Panel<'a> {
         sorted.sort_by(f64::total_cmp);
         let top = sorted.get(sorted.len() * 99 / 100).copied().unwrap_or(1.0);
         let batches = costs.chunk_by(|a, b| a.0 as usize / BATCH == b.0 as usize / BATCH);
-        let line = batches.map(|batch| (batch[0].0, median(batch.iter().copied()))).collect();
+        let line = batches
+            .filter(|batch| batch.len() >= MIN_COSTS)
+            .map(|batch| (batch[0].0, median(batch.iter().copied())))
+            .collect();
         let dots = costs.into_iter().filter(|cost| cost.1 <= top).collect();
         Self { title, line, dots, top: 1.1 * top }
     }

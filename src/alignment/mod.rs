@@ -7,6 +7,7 @@
 //! map. [`sparse`] holds the coarse (3D) and fine (2D
 //! reprojection) stages for pointmaps without metric depth.
 
+mod depth_offset;
 pub mod global;
 mod pair;
 mod refine;
@@ -21,6 +22,7 @@ use crate::geometry::Se3;
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::sensor::DepthNoise;
 
+pub use depth_offset::{OffsetEstimate, depth_offset};
 pub use pair::AlignmentView;
 pub use refine::{Refinement, RefinementConfig, refine};
 
@@ -37,7 +39,8 @@ pub struct AlignmentConfig {
     /// Pyramid level that is compared, 0 the finest.
     #[schemars(range(min = 0, max = 7))]
     pub pyramid_level: usize,
-    /// Weight of depth residuals against photometric ones.
+    /// Weight of depth residuals against photometric ones: less than one, since what a sensor gets
+    /// wrong it gets wrong for whole surfaces, and two such residuals say little more than one.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub geometric_weight: f64,
     /// Points that miss the surface by more than this share of their depth are taken as hidden.
@@ -56,7 +59,7 @@ impl Default for AlignmentConfig {
             rounds: 3,
             max_points: 1000,
             pyramid_level: 0,
-            geometric_weight: 1.0,
+            geometric_weight: 0.5,
             depth_gate_frac: 0.05,
             min_pair_overlap_frac: 0.3,
             refinement: RefinementConfig::default(),

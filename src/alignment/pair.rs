@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use super::AlignmentConfig;
 use crate::constraint::Constraint;
 use crate::dense_residual::{
-    Comparison, Exposure, NormalEquations, ReferencePoint, RelativeView, ResidualScale,
-    ResidualSettings,
+    Comparison, Exposure, NormalEquations, OffsetEquations, ReferencePoint, RelativeView,
+    ResidualScale, ResidualSettings,
 };
 use crate::geometry::Se3;
 use crate::geometry::se3;
@@ -145,6 +145,30 @@ impl Pair {
             target_from_reference: poses[self.target].inv_mul(&poses[self.source]),
             exposure: self.exposure,
         }
+    }
+
+    /// As [`linearize_all`], with an offset that is added to all depths as a further unknown.
+    pub(super) fn linearize_with_offset(
+        &mut self,
+        views: &[AlignmentView<'_>],
+        poses: &[Se3],
+        offset_m: f64,
+    ) -> OffsetEquations {
+        let comparison = self.comparison(views);
+        let equations = |view: &RelativeView, scale: &ResidualScale| {
+            comparison.linearize_with_offset(view, scale, offset_m)
+        };
+        let mut exposure = self.exposure;
+        if self.scale.is_none() {
+            let view = RelativeView { exposure, ..self.view(poses) };
+            exposure = exposure.stepped(&equations(&view, &comparison.scale(&view)).exposure_step);
+        }
+        let view = RelativeView { exposure, ..self.view(poses) };
+        let scale = self.scale.unwrap_or_else(|| comparison.scale(&view));
+        let found = equations(&view, &scale);
+        self.scale = Some(scale);
+        self.exposure = exposure.stepped(&found.exposure_step);
+        found
     }
 
     /// The exposure takes a step of its own first: whatever the poses, it can be read off, and a

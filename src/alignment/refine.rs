@@ -64,13 +64,7 @@ pub fn refine(
     config: &AlignmentConfig,
 ) -> Result<Refinement> {
     let finer = AlignmentConfig { max_points: config.refinement.max_points, ..config.clone() };
-    let index: BTreeMap<KeyframeId, usize> =
-        keyframes.iter().enumerate().map(|(i, k)| (k.id, i)).collect();
-    let both_ways = covisible.iter().filter_map(|(a, b)| Some([*index.get(a)?, *index.get(b)?]));
-    let mut candidates: Vec<[usize; 2]> =
-        both_ways.filter(|[a, b]| a != b).flat_map(|[a, b]| [[a, b], [b, a]]).collect();
-    candidates.sort_unstable();
-    candidates.dedup();
+    let candidates = pairs_among(keyframes, covisible);
     let views: Vec<AlignmentView<'_>> =
         keyframes.iter().map(|k| AlignmentView::new(k, &finer)).collect();
     let poses: Vec<Se3> = keyframes.iter().map(|k| k.world_from_camera).collect();
@@ -82,6 +76,21 @@ pub fn refine(
     };
     let search = Search { views, pairs, held };
     Ok(search.run(poses, config.refinement.max_rounds).named(keyframes))
+}
+
+/// The covisible pairs by their keyframes' places, both ways, each once.
+pub(super) fn pairs_among(
+    keyframes: &[&Keyframe],
+    covisible: &[(KeyframeId, KeyframeId)],
+) -> Vec<[usize; 2]> {
+    let index: BTreeMap<KeyframeId, usize> =
+        keyframes.iter().enumerate().map(|(i, k)| (k.id, i)).collect();
+    let both_ways = covisible.iter().filter_map(|(a, b)| Some([*index.get(a)?, *index.get(b)?]));
+    let mut candidates: Vec<[usize; 2]> =
+        both_ways.filter(|[a, b]| a != b).flat_map(|[a, b]| [[a, b], [b, a]]).collect();
+    candidates.sort_unstable();
+    candidates.dedup();
+    candidates
 }
 
 struct Search<'a> {

@@ -6,6 +6,7 @@
 //! moved point and the target's surface (Chen and Medioni, 1992). Both stages that align views,
 //! tracking and window alignment, stand on this file.
 
+mod depth_offset;
 mod normal_equations;
 
 use nalgebra::{Matrix3, SMatrix, SVector, Vector3, Vector6};
@@ -16,6 +17,7 @@ use crate::geometry::se3::{self, Se3};
 use crate::pyramid::{Level, Sample};
 
 use crate::sensor::DepthNoise;
+pub use depth_offset::{Matrix7, OffsetEquations, Vector7};
 use normal_equations::Accumulator;
 pub use normal_equations::NormalEquations;
 

@@ -12,7 +12,7 @@ use crate::geometry::robust::Kernel;
 const KERNEL: Kernel = Kernel::Cauchy(KERNEL_SIGMAS);
 const KERNEL_SIGMAS: f64 = 2.385;
 /// Factor of the logarithm in the kernel's cost.
-const KERNEL_SCALE: f64 = 0.5 * KERNEL_SIGMAS * KERNEL_SIGMAS;
+pub(super) const KERNEL_SCALE: f64 = 0.5 * KERNEL_SIGMAS * KERNEL_SIGMAS;
 
 /// The sum over all points of what a Gauss–Newton step needs, with evidence.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -210,12 +210,12 @@ impl Accumulator {
 
 /// `1 + (r/c)²`: its inverse is the kernel's weight, its logarithm the cost.
 #[inline]
-fn growth(residual: f64, sigma: f64) -> f64 {
+pub(super) fn growth(residual: f64, sigma: f64) -> f64 {
     1.0 + (residual / (sigma * KERNEL_SIGMAS)).powi(2)
 }
 
 /// Derivative of a residual by a left perturbation `[omega, nu]`, given that by the moved point.
-fn by_pose(by_point: &Vector3<f64>, point: &Vector3<f64>) -> [f64; 6] {
+pub(super) fn by_pose(by_point: &Vector3<f64>, point: &Vector3<f64>) -> [f64; 6] {
     let rotation = point.cross(by_point);
     [rotation.x, rotation.y, rotation.z, by_point.x, by_point.y, by_point.z]
 }

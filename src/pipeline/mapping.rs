@@ -1,5 +1,6 @@
 //! How the map begins and grows: frames are placed, and sharpen the keyframe they hang on.
 
+use super::depth_offset::OffsetWatch;
 use super::locate::covariance_in_keyframe;
 use super::priors::Inferring;
 use super::{Anchor, FrameRecord, Pipeline, PreparedFrame};
@@ -86,6 +87,7 @@ impl Pipeline {
         (self.map_from_world, self.georeference, self.fix) = (None, None, None);
         self.suspected.clear();
         self.inferring = Inferring::default();
+        self.offset_watch = OffsetWatch::new(self.offset_watch.stated_m);
         self.late.forget();
         if let Some(recognizer) = &mut self.recognizer {
             recognizer.clear();
@@ -134,10 +136,11 @@ impl Pipeline {
         Ok(update)
     }
 
-    /// What a new keyframe tells of the focal length and of the map's unit.
+    /// What a new keyframe tells of the focal length, the map's unit and the sensor of depth.
     pub(super) fn settle_units(&mut self, newest: KeyframeId) -> Result<()> {
         self.settle_focal()?;
         self.settle_scale(newest);
+        self.settle_depth_offset();
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 
 mod asking;
 mod calibrating;
+mod depth_offset;
 mod drift;
 mod gating;
 mod inferring;
@@ -50,6 +51,8 @@ use crate::tracking::{LostReason, Tracked, Tracker};
 use crate::trajectory::{StampedPose, Trajectory};
 use crate::window::{CovisibilityGraph, Places};
 
+pub use depth_offset::DepthOffset;
+use depth_offset::OffsetWatch;
 use drift::Travel;
 pub use joining::Joined;
 use late::{Late, ModelPlace};
@@ -59,7 +62,7 @@ use localizing::Fix;
 pub use localizing::Localization;
 pub use prepare::{PreparedFrame, prepare};
 use priors::Inferring;
-pub use refine_job::{DepthOffset, RefineJob, RefineOutcome};
+pub use refine_job::{RefineJob, RefineOutcome};
 pub use refining::Refined;
 pub use snapshot::{GraphSnapshot, KeyframeSnapshot, MapSnapshot};
 use submaps::Submaps;
@@ -97,6 +100,8 @@ pub struct Pipeline {
     inferring: Inferring,
     /// The window whose answer is yet to come, where answers are not waited for.
     late: Late,
+    /// What is known of the depth sensor's offset.
+    offset_watch: OffsetWatch,
     /// How far the camera has come.
     travel: Travel,
     /// The session's other maps.
@@ -153,6 +158,7 @@ impl Pipeline {
             .map(|extractor| Recognizer::new(recognition.clone(), extractor));
         Self {
             tracker: Tracker::new(config.tracking.clone(), config.sensor.noise()),
+            offset_watch: OffsetWatch::new(config.sensor.depth_offset_m),
             config,
             model: ModelPlace::new(model),
             map: GlobalMap::default(),
@@ -195,6 +201,8 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::process`].
     pub fn process_prepared(&mut self, frame: &PreparedFrame) -> Result<MapUpdate> {
+        let corrected = self.corrected(frame);
+        let frame = corrected.as_ref().unwrap_or(frame);
         if frame.frame.camera.is_some() {
             return self.process_calibrated(frame);
         }

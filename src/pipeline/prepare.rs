@@ -24,6 +24,22 @@ pub struct PreparedFrame {
     pub full_color: Arc<RgbImage>,
     /// Mean depth of what it sees, metres; `None` where next to nothing of it has depth.
     pub mean_depth_m: Option<f64>,
+    /// What has been added to each of its depths, metres.
+    pub depth_offset_m: f64,
+}
+
+impl PreparedFrame {
+    /// The frame with a further offset added to each depth.
+    pub(super) fn with_depth_offset(&self, offset_m: f64) -> Self {
+        let frame = self.frame.clone().with_depth_offset(offset_m);
+        Self {
+            mean_depth_m: mean_depth_m(&frame),
+            frame,
+            pyramid: self.pyramid.with_depth_offset(offset_m),
+            depth_offset_m: self.depth_offset_m + offset_m,
+            ..self.clone()
+        }
+    }
 }
 
 /// Frames with depth in a smaller share of their pixels carry no map.
@@ -36,13 +52,13 @@ const MIN_DEPTH_FRAC: f64 = 0.02;
 pub fn prepare(frame: &Frame, config: &Config) -> Result<PreparedFrame> {
     let width = frame.color.width();
     let reduced = frame.reduced(width.div_ceil(config.sensor.max_width_px));
-    let clipped =
-        reduced.with_depth_offset(config.sensor.depth_offset_m).clipped(config.sensor.max_range_m);
+    let depth_offset_m = config.sensor.depth_offset_m;
+    let clipped = reduced.with_depth_offset(depth_offset_m).clipped(config.sensor.max_range_m);
     let camera = clipped.camera.map_or_else(|| ordinary_camera(&clipped), Ok)?;
     let pyramid = Pyramid::new(&clipped, &camera, config.tracking.pyramid_levels);
     let mean_depth_m = mean_depth_m(&clipped);
     let full_color = Arc::clone(&frame.color);
-    Ok(PreparedFrame { frame: clipped, camera, pyramid, full_color, mean_depth_m })
+    Ok(PreparedFrame { frame: clipped, camera, pyramid, full_color, mean_depth_m, depth_offset_m })
 }
 
 /// Mean depth of what a frame sees, metres; `None` where next to nothing of it has depth.

@@ -58,6 +58,7 @@ impl Pipeline {
             covisibility: self.covisibility.clone(),
             sensor,
             alignment: self.config.alignment.clone(),
+            stated_offset_m: self.offset_watch.stated_m,
             unit: self.inferring.unit,
         }
     }

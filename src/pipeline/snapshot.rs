@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
+use super::depth_offset::OffsetWatch;
 use super::drift::Travel;
 use super::learned::{GeoReference, LearnedSnapshot};
 use super::{FrameRecord, Pipeline};
@@ -225,6 +226,7 @@ impl Pipeline {
 
     fn take_up_graph(&mut self, graph: GraphSnapshot) {
         self.config.sensor.depth_offset_m = graph.config.sensor.depth_offset_m;
+        self.offset_watch = OffsetWatch::new(graph.config.sensor.depth_offset_m);
         for (&id, pose) in &graph.poses {
             self.places.set(id, pose.translation.vector.into());
             self.covisibility.insert(id);

@@ -6,6 +6,7 @@
 
 mod alike;
 mod closing;
+mod depth_offset;
 mod growth;
 mod kidnapping;
 mod refining;

@@ -103,6 +103,49 @@ proptest! {
     }
 }
 
+/// Images along a way: each shares all but a few of its descriptors with the one before.
+fn along_a_way(count: u32) -> Vec<(KeyframeId, Vec<f32>)> {
+    let mut view = numbers(60 * 16, 5);
+    (0..count)
+        .map(|step| {
+            let at = 16 * (7 * step as usize % 60);
+            view[at..at + 16].copy_from_slice(&numbers(16, u64::from(1000 + step)));
+            (KeyframeId(step), view.clone())
+        })
+        .collect()
+}
+
+/// Of more keyframes than a query reads in full, bits choose which; the best must be among them.
+#[test]
+fn bits_leave_out_none_of_the_most_similar_of_many() {
+    let images = along_a_way(3000);
+    let mut index = RetrievalIndex::new(16);
+    images.iter().for_each(|(id, image)| index.insert(*id, image).unwrap());
+    let (mut asked, mut missed) = (0, 0);
+    for step in (0..3000).step_by(150) {
+        let noise = numbers(60 * 16, 900_000 + step as u64);
+        let noisy: Vec<f32> = images[step].1.iter().zip(&noise).map(|(v, n)| v + 0.2 * n).collect();
+        let is_near = |id: KeyframeId| (id.0 as usize).abs_diff(step) < 5;
+        for exclude in [&(|_| false) as &dyn Fn(KeyframeId) -> bool, &is_near] {
+            let scores = index.scores(&noisy).unwrap();
+            let mut all: Vec<(KeyframeId, f64)> = images
+                .iter()
+                .map(|(id, _)| *id)
+                .zip(scores)
+                .filter(|(id, _)| !exclude(*id))
+                .collect();
+            all.sort_by(|a, b| b.1.total_cmp(&a.1));
+            let found = index.query(&noisy, 5, exclude).unwrap();
+            assert_eq!(found[0].keyframe, all[0].0, "the most similar of all, at {step}");
+            assert!(found.iter().all(|f| !exclude(f.keyframe)));
+            asked += found.len();
+            missed +=
+                all[..5].iter().filter(|(id, _)| !found.iter().any(|f| f.keyframe == *id)).count();
+        }
+    }
+    assert!(asked == 200 && missed <= 2, "{missed} of {asked} missed");
+}
+
 #[test]
 fn threads_do_not_change_scores_or_codebooks() {
     let images: Vec<_> = (0..6).map(|i| numbers(50 * 16, i)).collect();

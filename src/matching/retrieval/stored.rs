@@ -1,7 +1,7 @@
 //! Signatures by themselves: what is kept of an image once its descriptors are gone.
 
 use super::asmk::Signatures;
-use super::{AsmkIndex, RetrievalIndex, Retrieved, best, dot};
+use super::{AsmkIndex, RetrievalIndex, Retrieved, best};
 use crate::error::{Error, Result};
 use crate::keyframe::KeyframeId;
 
@@ -24,6 +24,7 @@ impl RetrievalIndex {
     pub fn insert_signature(&mut self, keyframe: KeyframeId, signature: &[f32]) -> Result<()> {
         self.check(signature)?;
         self.signatures.extend(signature);
+        self.sketches.push(signature);
         self.keyframes.push(keyframe);
         Ok(())
     }
@@ -35,10 +36,7 @@ impl RetrievalIndex {
     /// [`Error::ShapeMismatch`] for a signature of another length.
     pub fn query_signature(&self, signature: &[f32], count: usize) -> Result<Vec<Retrieved>> {
         self.check(signature)?;
-        let known = self.signatures.chunks_exact(self.signature_len());
-        let scored = self.keyframes.iter().zip(known);
-        let scored = scored.map(|(&id, known)| (id, f64::from(dot(signature, known))));
-        Ok(best(scored, count, |_| false))
+        Ok(self.most_similar(signature, count, |_| false))
     }
 
     fn check(&self, signature: &[f32]) -> Result<()> {
