@@ -349,11 +349,10 @@ mod tests {
     fn a_keyframe_that_is_loose_makes_the_pose_uncertain_but_not_odometry() {
         let mut tree = FrameTree::new(true);
         let firm = tree.update(&observed(0.0, Se3::identity(), None));
-        let loose = Observed {
+        let loose = tree.update(&Observed {
             keyframe_covariance_in_world: Matrix6::identity() * 1e-2,
             ..observed(0.1, Se3::identity(), Some(Se3::identity()))
-        };
-        let loose = tree.update(&loose);
+        });
         assert!(loose.map_covariance.trace() > firm.map_covariance.trace() + 0.05);
         let odometry = |placed: Placement| placed.odometry.unwrap().covariance;
         assert!((odometry(loose) - odometry(firm)).norm() < 1e-9);
