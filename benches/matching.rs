@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use recon_node::matching::retrieval::{AsmkConfig, AsmkIndex, Codebook};
 use recon_node::matching::{DescriptorMap, MapPair, Seeds};
 use recon_node::model::xfeat::{SparseConfig, XFeat};
 use recon_node::raster::Raster;
@@ -71,5 +72,18 @@ fn xfeat(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, reciprocal, xfeat);
+/// As many words as MASt3R's retrieval model has, and tokens of one image.
+fn words(c: &mut Criterion) {
+    let (dim, words, tokens) = (1024, 65_536, 300);
+    let book = Codebook::new(dim, descriptors(words, 1, dim, [0.0, 0.0], 1)).unwrap();
+    let image = descriptors(tokens, 1, dim, [5.0, 3.0], 2);
+    let index = AsmkIndex::new(book, AsmkConfig::default());
+    let mut group = c.benchmark_group("places by 65,536 words of 1024 numbers");
+    group.sample_size(10);
+    group.bench_function("an image of 300 tokens looked for", |bench| {
+        bench.iter(|| index.scores(&image).unwrap());
+    });
+}
+
+criterion_group!(benches, reciprocal, xfeat, words);
 criterion_main!(benches);

@@ -196,8 +196,9 @@ fn sample(descriptors: &[f32], count: usize) -> Vec<f32> {
 
 fn vlad(codebook: &Codebook, descriptors: &[f32]) -> Vec<f32> {
     let mut sums = vec![0.0f32; codebook.centroids().len()];
-    for descriptor in descriptors.chunks_exact(DESCRIPTOR_DIM) {
-        let word = codebook.nearest(descriptor, 1)[0] as usize;
+    let nearest = codebook.nearest(descriptors, 1).concat();
+    for (descriptor, word) in descriptors.chunks_exact(DESCRIPTOR_DIM).zip(nearest) {
+        let word = word as usize;
         let sum = &mut sums[word * DESCRIPTOR_DIM..(word + 1) * DESCRIPTOR_DIM];
         for ((s, d), c) in sum.iter_mut().zip(descriptor).zip(codebook.centroid(word)) {
             *s += d - c;

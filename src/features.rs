@@ -1,6 +1,8 @@
 //! The socket for local features: whatever finds points in an image that are found again from
 //! elsewhere.
 
+use std::sync::Arc;
+
 use image::RgbImage;
 
 use crate::error::Result;
@@ -12,8 +14,18 @@ pub struct ImageFeatures {
     pub pixels: Vec<[f32; 2]>,
     /// Descriptors of the keypoints, of unit length, one after the other.
     pub descriptors: Vec<f32>,
-    /// Descriptors of unit length that cover the whole image, for retrieval.
+    /// Descriptors that cover the whole image, for retrieval: of unit length, or of the vocabulary's
+    /// length where there is one.
     pub dense: Vec<f32>,
+}
+
+/// Visual words that were trained with the extractor, for its descriptors of whole images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vocabulary {
+    /// Numbers of a descriptor.
+    pub dim: usize,
+    /// The words' centroids, one after the other.
+    pub centroids: Arc<[f32]>,
 }
 
 /// Column and row in the first image, and in the second, of one point that both show.
@@ -23,6 +35,12 @@ pub type PixelPair = [[f32; 2]; 2];
 pub trait FeatureExtractor: Send {
     /// Returns how many numbers a descriptor has.
     fn descriptor_dim(&self) -> usize;
+
+    /// Returns the words by which descriptors of whole images are compared; `None` where they are
+    /// compared as they are.
+    fn vocabulary(&self) -> Option<Vocabulary> {
+        None
+    }
 
     /// Returns the features of an image, with at most `max_keypoints` keypoints.
     ///

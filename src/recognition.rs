@@ -19,7 +19,7 @@ use crate::frame::Frame;
 use crate::geometry::{Camera, Se3, se3};
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::matching::mutual_nearest;
-use crate::matching::retrieval::RetrievalIndex;
+use crate::matching::retrieval::{Codebook, PlaceIndex};
 use crate::matching::two_view::{
     Correspondence, Observation, Refusal, TwoViewConfig, TwoViewPose, VerifiedView, relative_pose,
     verify,
@@ -129,7 +129,7 @@ pub struct Recognizer {
     config: RecognitionConfig,
     extractor: Box<dyn FeatureExtractor>,
     features: BTreeMap<KeyframeId, ViewFeatures>,
-    index: RetrievalIndex,
+    index: PlaceIndex,
     /// The keyframe that still has the descriptors of its whole image.
     newest: Option<KeyframeId>,
 }
@@ -137,7 +137,9 @@ pub struct Recognizer {
 impl Recognizer {
     /// Returns a recognizer that knows no keyframe yet.
     pub fn new(config: RecognitionConfig, extractor: Box<dyn FeatureExtractor>) -> Self {
-        let index = RetrievalIndex::new(extractor.descriptor_dim());
+        let words = extractor.vocabulary();
+        let codebook = words.and_then(|words| Codebook::new(words.dim, words.centroids).ok());
+        let index = PlaceIndex::new(extractor.descriptor_dim(), codebook);
         Self { config, extractor, features: BTreeMap::new(), index, newest: None }
     }
 
@@ -145,7 +147,7 @@ impl Recognizer {
     pub fn clear(&mut self) {
         self.features.clear();
         self.newest = None;
-        self.index = RetrievalIndex::new(self.extractor.descriptor_dim());
+        self.index = self.index.emptied();
     }
 
     /// Returns the features of a frame, in the pixels of its working size, or `None` where the

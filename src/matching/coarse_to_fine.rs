@@ -47,7 +47,8 @@ pub fn select_window_pairs(a: &CoarseView<'_>, b: &CoarseView<'_>) -> Vec<Window
 /// other image about the same matches: its centre their mean, its size in proportion to their
 /// spread (from the first to the ninth decile), then fitted to the network's resolution.
 pub fn window_pairs(leading: &CoarseView<'_>, other: &CoarseView<'_>) -> Vec<WindowPair> {
-    let windows = window_grid(leading.size).into_iter();
+    let long_side = leading.resolution.width.max(leading.resolution.height);
+    let windows = window_grid(leading.size, long_side).into_iter();
     windows
         .map(|window| fit_window(&window, leading.resolution, leading.size))
         .filter_map(|window| window_pair(window, leading, other))

@@ -4,8 +4,6 @@
 
 use nalgebra::{Matrix3, Vector2, Vector3};
 
-/// Longest side of a window before it is fitted to a resolution.
-const LONG_SIDE: usize = 512;
 /// Sides of windows are multiples of this.
 const PATCH: usize = 16;
 
@@ -54,10 +52,11 @@ impl Window {
 }
 
 /// Returns the windows that cover an image, each overlapping the next by about half, in row
-/// order: as large as the image would be with 512 pixels on its long side, in multiples of 16.
-pub fn window_grid(image: ImageSize) -> Vec<Window> {
-    let long_side = image.width.max(image.height).max(1);
-    let side = |pixels: usize| pixels * LONG_SIDE / long_side / PATCH * PATCH;
+/// order: as large as the image would be with `long_side` pixels on its long side (512 for released
+/// networks), in multiples of 16.
+pub fn window_grid(image: ImageSize, long_side: usize) -> Vec<Window> {
+    let image_side = image.width.max(image.height).max(1);
+    let side = |pixels: usize| pixels * long_side / image_side / PATCH * PATCH;
     let (width, height) = (side(image.width) as i64, side(image.height) as i64);
     let columns = positions(image.width as i64, width);
     let rows = positions(image.height as i64, height);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device};
 
+use super::dust3r::retrieval::{RetrievalModel, retrieval_beside};
 use super::dust3r::{BackendOptions as FamilyOptions, FamilyBackend, Network, PairFeatures};
 use super::mapanything::architecture::PATCH_PX;
 use super::mapanything::preprocess::TargetSize;
@@ -102,10 +103,23 @@ fn open_mast3r(config: &Config) -> Result<Models> {
     let network = Arc::new(open_family(&config.model)?);
     let options = family_options(&config.model)?;
     let features: Option<Box<dyn FeatureExtractor>> = match config.recognition.enabled {
-        true => Some(Box::new(PairFeatures::new(Arc::clone(&network), options.long_side_px)?)),
+        true => Some(Box::new(pair_features(config, &network, options.long_side_px)?)),
         false => None,
     };
     Ok(Models { geometry: Box::new(FamilyBackend::new(network, options)), features })
+}
+
+/// Places are found by the retrieval model where it lies beside the weights.
+fn pair_features(
+    config: &Config,
+    network: &Arc<Network>,
+    long_side_px: usize,
+) -> Result<PairFeatures> {
+    let features = PairFeatures::new(Arc::clone(network), long_side_px)?;
+    match retrieval_beside(Path::new(&config.model.weights)) {
+        Some(path) => features.with_retrieval(RetrievalModel::open(&path)?),
+        None => Ok(features),
+    }
 }
 
 fn family_options(config: &ModelConfig) -> Result<FamilyOptions> {

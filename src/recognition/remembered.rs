@@ -4,20 +4,19 @@ use std::collections::BTreeMap;
 
 use super::{Recognizer, ViewFeatures};
 use crate::keyframe::KeyframeId;
-use crate::matching::retrieval::RetrievalIndex;
+use crate::matching::retrieval::PlaceIndex;
 
 /// What a recognizer knows of the keyframes of one map.
 pub struct Remembered {
     features: BTreeMap<KeyframeId, ViewFeatures>,
-    index: RetrievalIndex,
+    index: PlaceIndex,
     newest: Option<KeyframeId>,
 }
 
 impl Recognizer {
     /// Returns what is known of a map without keyframes.
     pub fn nothing(&self) -> Remembered {
-        let index = RetrievalIndex::new(self.extractor.descriptor_dim());
-        Remembered { features: BTreeMap::new(), index, newest: None }
+        Remembered { features: BTreeMap::new(), index: self.index.emptied(), newest: None }
     }
 
     /// Knows the keyframes of another map from now on, and hands out what it knew.

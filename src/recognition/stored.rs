@@ -11,7 +11,7 @@ pub struct KeyframeFeatures {
     pub pixels: Vec<[f32; 2]>,
     /// Descriptors of the keypoints, of unit length, one after the other.
     pub descriptors: Vec<f32>,
-    /// What the index knows the whole image by, of unit length.
+    /// What the index knows the whole image by: of unit length, or bytes where it goes by words.
     pub signature: Vec<f32>,
 }
 
@@ -22,7 +22,7 @@ impl Recognizer {
         Some(KeyframeFeatures {
             pixels: features.pixels.iter().map(|p| [p.x as f32, p.y as f32]).collect(),
             descriptors: features.descriptors.clone(),
-            signature: self.index.signature_of(keyframe)?.to_vec(),
+            signature: self.index.signature_of(keyframe)?,
         })
     }
 

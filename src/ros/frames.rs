@@ -349,11 +349,10 @@ mod tests {
     fn a_keyframe_that_is_loose_makes_the_pose_uncertain_but_not_odometry() {
         let mut tree = FrameTree::new(true);
         let firm = tree.update(&observed(0.0, Se3::identity(), None));
-        let loose = Observed {
+        let loose = tree.update(&Observed {
             keyframe_covariance_in_world: Matrix6::identity() * 1e-2,
             ..observed(0.1, Se3::identity(), Some(Se3::identity()))
-        };
-        let loose = tree.update(&loose);
+        });
         assert!(loose.map_covariance.trace() > firm.map_covariance.trace() + 0.05);
         let odometry = |placed: Placement| placed.odometry.unwrap().covariance;
         assert!((odometry(loose) - odometry(firm)).norm() < 1e-9);
@@ -364,8 +363,7 @@ mod tests {
         let mut tree = FrameTree::new(true);
         tree.update(&observed(0.0, Se3::identity(), None));
         let elsewhere = Se3::translation(3.0, 0.0, 0.0);
-        let placed = tree.update(&observed(1.0, elsewhere, None));
-        let own = placed.odometry.unwrap();
+        let own = tree.update(&observed(1.0, elsewhere, None)).odometry.unwrap();
         assert!(own.odom_from_base.translation.vector.norm() < 1e-12);
         assert!(own.twist_variance[0] > 1e5);
     }
@@ -383,8 +381,8 @@ mod tests {
         let expected = map_from_world * ahead * base_from_camera().inverse();
         let gap = placed.map_from_base.translation.vector - expected.translation.vector;
         assert!(gap.norm() < 1e-12, "{gap}");
-        let odom_from_base = placed.odometry.unwrap().odom_from_base;
-        assert!((odom_from_base.translation.vector - Vector3::x()).norm() < 1e-12);
+        let moved = placed.odometry.unwrap().odom_from_base.translation.vector;
+        assert!((moved - Vector3::x()).norm() < 1e-12);
     }
 
     #[test]
@@ -395,8 +393,7 @@ mod tests {
         let there = Se3::new(Vector3::new(2.0, 3.0, 0.0), Vector3::z() * FRAC_PI_2);
         assert!(tree.set_pose(&there));
         let placed = tree.update(&observed(0.1, Se3::identity(), Some(Se3::identity())));
-        assert!(
-            (placed.map_from_base.translation.vector - there.translation.vector).norm() < 1e-12
-        );
+        let gap = placed.map_from_base.translation.vector - there.translation.vector;
+        assert!(gap.norm() < 1e-12);
     }
 }

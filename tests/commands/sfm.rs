@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use candle_core::Device::Cpu;
 use recon_node::export::read_ply;
 
 use crate::support::{Recorded, assert_tells, text};
@@ -70,6 +71,41 @@ fn pairs_are_kept_and_used_again() {
     assert_eq!(recorded.metrics("out")["pairs"], "swin-1-noncyclic");
 }
 
+/// Three photographs, of which each is tied to its likest by MASt3R's retrieval model as released.
+#[test]
+fn retrieval_chooses_the_pairs() {
+    let recorded = Recorded::of(3);
+    let (weights, file) = (weights("mast3r"), weights("retrieval/tiny_retrieval_trainingfree.pth"));
+    let arguments = ["--pairs", "retrieval-2-1", "--retrieval", &file, "--cache", "pairs"];
+    let message = recorded.failure(&sfm("mast3r", &weights, &arguments), 1);
+    assert_tells(&message, &["aligning a scene"]);
+    assert_eq!(std::fs::read_dir(recorded.path("pairs")).unwrap().count(), 2);
+    std::fs::write(recorded.path("file.pth"), b"no archive").unwrap();
+    let arguments = ["--pairs", "retrieval-2-1", "--retrieval", "file.pth"];
+    let output = recorded.recon(&sfm("mast3r", &weights, &arguments)).output().unwrap();
+    assert_tells(&text(&output.stderr), &["file.pth", "no checkpoint that can be read"]);
+}
+
+/// Results of pairs that were looked at closer are others, and kept by themselves.
+#[test]
+fn large_photographs_are_looked_at_closer() {
+    let recorded = Recorded::of(2);
+    let weights = weights("mast3r");
+    let matches = |more: &[&str], folder: &str| {
+        let arguments = ["sfm", "room/rgb", "--weights", &weights, "--resolution", "160"];
+        let arguments = [&arguments[..], &["--out", "out", "--cache", folder], more].concat();
+        recorded.failure(&arguments, 1);
+        let mut kept = std::fs::read_dir(recorded.path(folder)).unwrap();
+        let pair = candle_core::safetensors::load(kept.next().unwrap().unwrap().path(), &Cpu);
+        pair.unwrap()["matches.places"].flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    let coarse = matches(&[], "coarse");
+    let fine = matches(&["--coarse-to-fine"], "fine");
+    assert!(coarse.iter().all(|v| v.fract() == 0.0));
+    assert!(fine.iter().any(|v| v.fract() != 0.0), "{} places", fine.len());
+    assert_eq!(fine, matches(&["--coarse-to-fine"], "fine"));
+}
+
 #[test]
 fn infer_takes_the_same_models() {
     let recorded = Recorded::of(2);
@@ -91,8 +127,9 @@ fn what_cannot_be_done_is_refused_with_the_remedy() {
     for (arguments, told) in [
         (sfm("mast3r", &dust3r, &[]), "those of dust3r, not of mast3r"),
         (sfm("mast3r", &mast3r, &["--pairs", "all"]), "swin-N"),
-        (sfm("mast3r", &mast3r, &["--pairs", "retrieval-3-2"]), "--retrieval FILE"),
+        (sfm("mast3r", &mast3r, &["--pairs", "retrieval-3-2"]), "_retrieval_trainingfree.pth"),
         (sfm("fast3r", &mast3r, &["--pairs", "swin-2"]), "leave out --pairs"),
+        (sfm("dust3r", &dust3r, &["--coarse-to-fine"]), "needs mast3r"),
         (sfm("mast3r", "nowhere", &[]), "nowhere"),
         (["sfm", "room/rgb/0000.jpg", "--weights", &mast3r].to_vec(), "two photographs"),
     ] {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device};
 use image::{Rgb, RgbImage};
+use recon_node::config::Config;
 use recon_node::features::FeatureExtractor;
+use recon_node::model;
+use recon_node::model::dust3r::retrieval::RetrievalModel;
 use recon_node::model::dust3r::{Network, PairFeatures};
 
 use crate::support::data;
@@ -67,4 +70,40 @@ fn networks_without_descriptors_are_refused() {
         let message = PairFeatures::new(network(folder), SIDE_PX).unwrap_err().to_string();
         assert!(message.contains(name) && message.contains("MASt3R"), "{message}");
     }
+}
+
+#[test]
+fn trained_words_take_the_place_of_random_directions() {
+    let file = data("retrieval/tiny_retrieval_trainingfree.pth");
+    let model = RetrievalModel::open(&file).unwrap();
+    let mut network = features().with_retrieval(model).unwrap();
+    let words = network.vocabulary().unwrap();
+    assert_eq!((words.dim, words.centroids.len()), (32, 64 * 32));
+    // The checkpoint says that 20 tokens of an image count.
+    let found = network.extract(&image(1, (160, 120)), 500).unwrap();
+    assert_eq!(found.dense.len(), 20 * 32);
+    assert_ne!(network.extract(&image(2, (160, 120)), 500).unwrap(), found);
+    assert_eq!(features().vocabulary(), None);
+}
+
+#[test]
+fn a_retrieval_model_beside_the_weights_is_used_and_must_fit_them() {
+    let folder = tempfile::tempdir().unwrap();
+    for (from, to) in [
+        ("mast3r/model.safetensors", "model.safetensors"),
+        ("mast3r/config.json", "config.json"),
+        ("retrieval/tiny_retrieval_trainingfree.pth", "tiny_retrieval_trainingfree.pth"),
+        ("retrieval/tiny_retrieval_codebook.pkl", "tiny_retrieval_codebook.pkl"),
+    ] {
+        std::fs::copy(data(from), folder.path().join(to)).unwrap();
+    }
+    let mut config = Config::default();
+    config.model.name = "mast3r".to_owned();
+    config.model.resolution_px = SIDE_PX as u32;
+    config.model.weights = folder.path().display().to_string();
+    let features = model::open(&config).unwrap().features.unwrap();
+    assert!(features.vocabulary().is_some());
+    std::fs::write(folder.path().join("tiny_retrieval_codebook.pkl"), b"none").unwrap();
+    let message = model::open(&config).err().unwrap().to_string();
+    assert!(message.contains("no codebook that can be read"), "{message}");
 }

@@ -1,17 +1,14 @@
 //! Canonical views, trees, retrieval, global alignment and poses against recorded ones.
 
-use candle_core::Tensor;
 use nalgebra::{DMatrix, Matrix3, Matrix4, Point3, Rotation3, UnitQuaternion, Vector3};
 use recon_node::alignment::global::{
     GlobalConfig, GlobalView, PairwiseMaps, align_global, global_loss,
 };
 use recon_node::alignment::sparse::{CanonicalBuilder, TreeRule, kinematic_tree};
 use recon_node::geometry::{Se3, Sim3, align_similarity};
-use recon_node::matching::scene_graph::{SceneGraph, farthest_images};
 use recon_node::model::dust3r::reconstruct::{
     ManyOptions, aligned_local, first_focal_px, reconstruct_many,
 };
-use recon_node::model::dust3r::retrieval::RetrievalModel;
 use recon_node::model::dust3r::{Fast3rView, ViewMaps};
 use recon_node::raster::Raster;
 
@@ -59,45 +56,6 @@ fn trees_are_the_reference() {
     let none = DMatrix::zeros(6, 6);
     assert_eq!(kinematic_tree(&none, &[96; 6], TreeRule::MostMatches), None);
     assert!(kinematic_tree(&none, &[96; 6], TreeRule::Ward).is_some());
-}
-
-#[test]
-fn retrieval_is_the_reference_from_tokens_to_pairs() {
-    let fixture = Fixture::open(&data("retrieval.safetensors"));
-    let weight = |(name, tensor): (&String, &Tensor)| {
-        Some((name.strip_prefix("w.")?.to_owned(), tensor.clone()))
-    };
-    let mut tensors: std::collections::HashMap<String, Tensor> =
-        fixture.0.iter().filter_map(weight).collect();
-    tensors.insert("centroids".to_owned(), fixture.0["in.centroids"].clone());
-    let model = RetrievalModel::new(&tensors).unwrap();
-    let tokens: Vec<f32> = fixture.numbers("in.tokens").into_iter().map(|v| v as f32).collect();
-    let images: Vec<_> = tokens.chunks_exact(48 * 32).collect();
-    let mut chosen = Vec::new();
-    for (i, image) in images.iter().enumerate() {
-        let (weights, features) = model.features(image, 32).unwrap();
-        assert!(error(&weights, &fixture.numbers(&format!("out.{i}.attn"))) < 1e-6);
-        let features: Vec<f64> = features.transpose().iter().copied().collect();
-        assert!(error(&features, &fixture.numbers(&format!("out.{i}.feat"))) < 1e-5);
-        let best = model.tokens(image, 32, 20).unwrap();
-        assert_eq!(best.places, fixture.indices(&format!("out.{i}.topk")));
-        chosen.push(best);
-    }
-    let similarity = model.similarity(&chosen).unwrap();
-    let ours: Vec<f64> = similarity.transpose().iter().copied().collect();
-    let expected = fixture.numbers("out.asmk_scores");
-    assert!(ours.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6));
-    let first = fixture.indices("out.fps.first")[0];
-    assert_eq!(farthest_images(&similarity, 4, first), fixture.indices("out.fps.keyframes"));
-    let mut expected: Vec<[usize; 2]> = fixture
-        .indices("out.fps.pairs_sorted")
-        .chunks_exact(2)
-        .map(|pair| [pair[0].min(pair[1]), pair[0].max(pair[1])])
-        .collect();
-    expected.sort_unstable();
-    expected.dedup();
-    let graph = SceneGraph::Retrieval { keys: 4, nearest: 3 };
-    assert_eq!(graph.pairs(10, Some(&similarity), first), expected);
 }
 
 struct GlobalCase {

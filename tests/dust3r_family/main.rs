@@ -6,9 +6,11 @@
 mod backends;
 mod checkpoints;
 mod features;
+mod fine;
 mod fixture;
 mod geometry;
 mod networks;
+mod retrieval;
 mod scenes;
 mod support;
 mod tensors;

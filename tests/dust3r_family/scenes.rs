@@ -3,10 +3,9 @@
 use recon_node::alignment::global::GlobalConfig;
 use recon_node::alignment::sparse::{LensFreedom, SparseConfig};
 use recon_node::geometry::Se3;
-use recon_node::matching::{ConfidentMatch, PixelMatch};
 use recon_node::model::dust3r::reconstruct::{
-    OwnMaps, PairGeometry, Reconstruction, SparseOptions, dense_tracks, reconstruct_global,
-    reconstruct_sparse,
+    OwnMaps, PairGeometry, PlacedMatch, Reconstruction, SparseOptions, dense_tracks,
+    reconstruct_global, reconstruct_sparse,
 };
 
 use crate::fixture::Fixture;
@@ -26,9 +25,8 @@ fn matched_pairs(fixture: &Fixture) -> Vec<([usize; 2], PairGeometry)> {
         let (a, b) = (pixels("1"), pixels("2"));
         let both = a.chunks_exact(2).zip(b.chunks_exact(2));
         let matches = both.zip(fixture.numbers(&format!("{name}.conf"))).map(|((a, b), c)| {
-            let pixel = |p: &[usize]| [p[0] as u32, p[1] as u32];
-            let pixels = PixelMatch { a: pixel(a), b: pixel(b) };
-            ConfidentMatch { pixels, confidence: c as f32 }
+            let place = |p: &[usize]| [p[0] as f32, p[1] as f32];
+            PlacedMatch { places: [place(a), place(b)], confidence: c as f32 }
         });
         let geometry = PairGeometry {
             first: maps("11"),

@@ -35,7 +35,7 @@ fn windows_and_their_order_are_those_of_the_reference() {
     let a = view("in.hw1", &resolutions[0], in_a.as_slice());
     let b = view("in.hw2", &resolutions[1], in_b.as_slice());
 
-    let grid = window_grid(a.size);
+    let grid = window_grid(a.size, 512);
     assert_eq!(grid, windows(&fixture, "out.grid1"));
     let resolution = ImageSize { width: 512, height: 384 };
     let fitted: Vec<_> = grid.iter().map(|w| fit_window(w, resolution, a.size)).collect();
@@ -63,7 +63,7 @@ fn windows_and_their_order_are_those_of_the_reference() {
 proptest! {
     #[test]
     fn a_grid_covers_its_image(width in 600usize..3000, height in 600usize..3000) {
-        let grid = window_grid(ImageSize { width, height });
+        let grid = window_grid(ImageSize { width, height }, 512);
         let last = grid[grid.len() - 1];
         prop_assert_eq!((grid[0].left, grid[0].top), (0, 0));
         prop_assert_eq!((last.right, last.bottom), (width as i64, height as i64));

@@ -186,3 +186,28 @@ fn mutual_neighbours_are_mutual_and_good_enough() {
     assert_eq!(mutual_nearest(2, &a, &b, 0.5).unwrap(), [(0, 0)]);
     assert!(mutual_nearest(2, &a, &[], 0.0).unwrap().is_empty());
 }
+
+/// What is kept of a keyframe is exact, also in half precision, and useless to other codebooks.
+#[test]
+fn a_keyframe_is_found_again_by_what_was_kept_of_its_words() {
+    let images: Vec<_> = (0..6).map(|i| numbers(60 * 16, i)).collect();
+    let index = words_of(&images);
+    let mut restored = index.emptied();
+    for id in (0..6).map(KeyframeId) {
+        let kept = index.signature_of(id).unwrap();
+        assert!(kept.iter().all(|v| v.fract() == 0.0 && (0.0..=255.0).contains(v)));
+        restored.insert_signature(id, &kept).unwrap();
+        assert_eq!(restored.signature_of(id).unwrap(), kept);
+        assert_eq!(index.query_signature(&kept, 1).unwrap()[0].keyframe, id);
+    }
+    for image in &images {
+        assert_eq!(restored.scores(image).unwrap(), index.scores(image).unwrap());
+    }
+    assert_eq!(index.signature_of(KeyframeId(9)), None);
+    let kept = index.signature_of(KeyframeId(0)).unwrap();
+    let mut others = words_of(&images[1..]).emptied();
+    assert!(others.insert_signature(KeyframeId(0), &kept).is_err());
+    for spoilt in [&kept[..kept.len() - 1], &kept[4..], &[0.5; 12], &[]] {
+        assert!(restored.insert_signature(KeyframeId(7), spoilt).is_err());
+    }
+}

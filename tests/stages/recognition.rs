@@ -6,12 +6,13 @@ use image::RgbImage;
 use nalgebra::Matrix6;
 use recon_node::config::Config;
 use recon_node::error::Result;
-use recon_node::features::{FeatureExtractor, ImageFeatures, PixelPair};
+use recon_node::features::{FeatureExtractor, ImageFeatures, PixelPair, Vocabulary};
 use recon_node::frame::Frame;
 use recon_node::geometry::Se3;
 use recon_node::inference::Models;
 use recon_node::keyframe::KeyframeId;
 use recon_node::matching::mutual_nearest;
+use recon_node::matching::retrieval::Codebook;
 use recon_node::matching::two_view::TwoViewPose;
 use recon_node::model::{self, xfeat::XFeat};
 use recon_node::observer::TrackingState;
@@ -87,12 +88,71 @@ impl FeatureExtractor for InPairs {
 
 #[test]
 fn a_network_that_looks_at_pairs_recognises_without_keypoints() {
-    is_recognised_from_far_off(|| {
-        let features = InPairs(Mutex::new(XFeat::bundled().unwrap()));
-        let config = Config::default();
-        let geometry = model::open_geometry(&config).unwrap();
-        Pipeline::new(config, Models { geometry, features: Some(Box::new(features)) })
-    });
+    is_recognised_from_far_off(|| pipeline_with(InPairs(Mutex::new(XFeat::bundled().unwrap()))));
+}
+
+fn pipeline_with(features: impl FeatureExtractor + 'static) -> Pipeline {
+    let config = Config::default();
+    let geometry = model::open_geometry(&config).unwrap();
+    Pipeline::new(config, Models { geometry, features: Some(Box::new(features)) })
+}
+
+/// As [`InPairs`], and compares images by words that were trained with its descriptors.
+struct ByWords(InPairs, Vocabulary);
+
+impl ByWords {
+    fn trained() -> Self {
+        let mut network = InPairs(Mutex::new(XFeat::bundled().unwrap()));
+        let image =
+            |index| Room { seed: 50 + index as u32, ..room() }.numbered(index, &look(index));
+        let dense = |index| network.extract(&image(index).color, 100).unwrap().dense;
+        let dense: Vec<f32> = (0..4).flat_map(dense).collect();
+        let book = Codebook::train(64, &dense, 128, 3).unwrap();
+        Self(network, Vocabulary { dim: 64, centroids: book.centroids().clone() })
+    }
+}
+
+impl FeatureExtractor for ByWords {
+    fn descriptor_dim(&self) -> usize {
+        self.0.descriptor_dim()
+    }
+
+    fn vocabulary(&self) -> Option<Vocabulary> {
+        Some(self.1.clone())
+    }
+
+    fn extract(&mut self, image: &RgbImage, max_keypoints: usize) -> Result<ImageFeatures> {
+        self.0.extract(image, max_keypoints)
+    }
+
+    fn match_pair(&self, first: &RgbImage, second: &RgbImage) -> Result<Option<Vec<PixelPair>>> {
+        self.0.match_pair(first, second)
+    }
+}
+
+#[test]
+fn places_are_found_by_the_words_that_come_with_a_network() {
+    is_recognised_from_far_off(|| pipeline_with(ByWords::trained()));
+}
+
+/// What a map keeps of words is enough to find its keyframes by, in an extractor of the same words.
+#[test]
+fn keyframes_are_found_by_their_kept_words() {
+    let frames = looking(12);
+    let mut first = Recognizer::new(RecognitionConfig::default(), Box::new(ByWords::trained()));
+    let mut second = Recognizer::new(RecognitionConfig::default(), Box::new(ByWords::trained()));
+    for (id, frame) in (0..).map(KeyframeId).zip(&frames) {
+        let features = first.describe(&frame.color, frame).unwrap();
+        first.insert(id, features).unwrap();
+        second.restore(id, first.stored(id).unwrap()).unwrap();
+    }
+    let query = first.describe(&frames[3].color, &frames[3]).unwrap();
+    let found = [&first, &second].map(|known| known.candidates(&query, |_| false).unwrap());
+    assert_eq!(found[0], found[1]);
+    assert_eq!(found[0][0], KeyframeId(3));
+    let pooled = InPairs(Mutex::new(XFeat::bundled().unwrap()));
+    let mut other = Recognizer::new(RecognitionConfig::default(), Box::new(pooled));
+    assert!(other.restore(KeyframeId(0), first.stored(KeyframeId(0)).unwrap()).is_err());
 }
 
 fn is_recognised_from_far_off(pipeline: impl Fn() -> Pipeline) {

@@ -236,13 +236,16 @@ fn reduced_weights_have_the_same_names_and_nearly_the_same_values() {
         for (quantization, error) in ERRORS {
             let out = tempfile::tempdir().unwrap();
             let done = quantize(made.folder.path(), quantization, out.path(), &mut |_| {}).unwrap();
-            assert_eq!(done.reduced, 4 * 12);
+            // Of half precision are the matrices of 12 blocks alone.
+            let is_half = matches!(quantization, Quantization::Half(_));
+            assert!(if is_half { done.reduced == 4 * 12 } else { done.reduced > 4 * 12 });
             assert_eq!(done.reduced + done.kept, names.len());
             assert_eq!(verify(out.path(), &mut |_| {}).unwrap().problems, Vec::<String>::new());
             let after = loaded(out.path(), names.iter().cloned());
             for (name, values) in &before {
-                let error = expected_error(name, tensors[name].dims(), (quantization, error));
-                assert_nearly(name, values, &after[name], error);
+                let shape = tensors[name].dims();
+                let error = expected_error(name, shape, (quantization, error));
+                assert_nearly(name, values, &after[name], (shape, error));
             }
         }
     }
@@ -251,21 +254,37 @@ fn reduced_weights_have_the_same_names_and_nearly_the_same_values() {
 /// The error of a matrix in a block, of another matrix or kernel, and of what stays as it is.
 fn expected_error(name: &str, shape: &[usize], (kind, error): (Quantization, f32)) -> f32 {
     let is_kernel = name.ends_with(".weight") && shape.len() > 1;
+    let is_in_head =
+        ["dense_head.", "pose_head.", "scale_head."].iter().any(|h| name.starts_with(h));
+    let makes_blocks = !is_in_head
+        && match shape {
+            [_, channels, 1, 1] | [_, channels, 3, 3] => channels % 32 == 0,
+            [_, depth] => depth % 32 == 0,
+            _ => false,
+        };
     match (is_kernel, name.contains("blocks."), kind) {
         (true, true, _) => error,
+        (true, false, Quantization::Q8_0) if makes_blocks => error,
         (true, false, Quantization::Q8_0) => 1.0 / 1024.0,
         _ => 0.0,
     }
 }
 
-fn assert_nearly(name: &str, before: &[f32], after: &[f32], error: f32) {
+/// `error` is relative to the largest of the values that share a scale: 32 numbers of a row, or of
+/// the channels that a kernel has for one pixel.
+fn assert_nearly(name: &str, before: &[f32], after: &[f32], (shape, error): (&[usize], f32)) {
     assert_eq!(before.len(), after.len(), "{name}");
+    let step = shape.iter().skip(2).product::<usize>().max(1);
     let mut differ = false;
-    for (before, after) in before.chunks(32).zip(after.chunks(32)) {
-        let largest = before.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-        for (b, a) in before.iter().zip(after) {
-            assert!((b - a).abs() <= error * largest, "{name}: {b} became {a}");
-            differ |= b != a;
+    for (before, after) in before.chunks(32 * step).zip(after.chunks(32 * step)) {
+        for pixel in 0..step {
+            let numbers =
+                || before[pixel..].iter().step_by(step).zip(after[pixel..].iter().step_by(step));
+            let largest = numbers().fold(0.0f32, |m, (v, _)| m.max(v.abs()));
+            for (b, a) in numbers() {
+                assert!((b - a).abs() <= error * largest, "{name}: {b} became {a}");
+                differ |= b != a;
+            }
         }
     }
     assert_eq!(differ, error > 0.0, "{name}");
@@ -278,7 +297,7 @@ fn q8_0_takes_little_more_than_a_byte_for_each_value() {
     quantize(made.folder.path(), Quantization::Q8_0, out.path(), &mut |_| {}).unwrap();
     assert!(out.path().join(GGUF_FILE).is_file() && out.path().join(CONFIG_FILE).is_file());
     let types = verify(out.path(), &mut |_| {}).unwrap().types;
-    assert_eq!(types["Q8_0"], 48);
+    assert!(types["Q8_0"] > 48);
     assert!(types["F16"] > 0 && types["F32"] > 0, "{types:?}");
     assert_eq!(types.len(), 3, "{types:?}");
 }

@@ -200,7 +200,7 @@ fn quantize_weights(args: &QuantizeArgs) -> anyhow::Result<()> {
     bar.finish_and_clear();
     let quantized = quantized?;
     print(&format!(
-        "{} matrices are {}, {} tensors f32: {} in {}",
+        "{} matrices are {}, {} other tensors f32 or f16: {} in {}",
         quantized.reduced,
         args.kind,
         quantized.kept,

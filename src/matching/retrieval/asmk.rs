@@ -5,8 +5,6 @@
 //! differences between its descriptors and the word's centroid. Two images are as similar as the
 //! signatures of their common words.
 
-use rayon::prelude::*;
-
 use super::{Codebook, Retrieved, best};
 use crate::error::{Error, Result};
 use crate::keyframe::KeyframeId;
@@ -31,26 +29,26 @@ impl Default for AsmkConfig {
 
 /// The words of an image with their signatures.
 #[derive(Debug, Clone, PartialEq)]
-struct Signatures {
+pub(super) struct Signatures {
     /// Ascending.
-    words: Vec<u32>,
+    pub(super) words: Vec<u32>,
     /// [`AsmkIndex::signature_len`] numbers for each word.
-    bits: Vec<u32>,
+    pub(super) bits: Vec<u32>,
 }
 
 /// An index of keyframes by their local descriptors. Inserting costs no more with many than with
 /// few; a query touches what shares its words.
 #[derive(Debug, Clone)]
 pub struct AsmkIndex {
-    codebook: Codebook,
+    pub(super) codebook: Codebook,
     config: AsmkConfig,
-    keyframes: Vec<KeyframeId>,
-    /// Number of words of each keyframe.
-    word_counts: Vec<usize>,
+    pub(super) keyframes: Vec<KeyframeId>,
+    /// The words of each keyframe, ascending.
+    pub(super) words: Vec<Vec<u32>>,
     /// For each word the keyframes (by place in `keyframes`) that have it …
-    postings: Vec<Vec<u32>>,
+    pub(super) postings: Vec<Vec<u32>>,
     /// … and their signatures of it.
-    bits: Vec<Vec<u32>>,
+    pub(super) bits: Vec<Vec<u32>>,
 }
 
 impl AsmkIndex {
@@ -61,10 +59,16 @@ impl AsmkIndex {
             codebook,
             config,
             keyframes: Vec::new(),
-            word_counts: Vec::new(),
+            words: Vec::new(),
             postings: vec![Vec::new(); words],
             bits: vec![Vec::new(); words],
         }
+    }
+
+    /// Returns an empty index over the same codebook.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self::new(self.codebook.clone(), self.config.clone())
     }
 
     /// Returns how many keyframes there are.
@@ -83,6 +87,11 @@ impl AsmkIndex {
     /// [`Error::ShapeMismatch`] for no whole number of descriptors.
     pub fn insert(&mut self, keyframe: KeyframeId, descriptors: &[f32]) -> Result<()> {
         let signatures = self.signatures(descriptors, 1)?;
+        self.insert_signatures(keyframe, signatures);
+        Ok(())
+    }
+
+    pub(super) fn insert_signatures(&mut self, keyframe: KeyframeId, signatures: Signatures) {
         let place = self.keyframes.len() as u32;
         let rows = signatures.bits.chunks_exact(self.signature_len());
         for (&word, bits) in signatures.words.iter().zip(rows) {
@@ -90,8 +99,7 @@ impl AsmkIndex {
             self.bits[word as usize].extend_from_slice(bits);
         }
         self.keyframes.push(keyframe);
-        self.word_counts.push(signatures.words.len());
-        Ok(())
+        self.words.push(signatures.words);
     }
 
     /// Returns at most `count` keyframes that resemble an image with these descriptors and that
@@ -116,6 +124,10 @@ impl AsmkIndex {
     /// As [`AsmkIndex::insert`].
     pub fn scores(&self, descriptors: &[f32]) -> Result<Vec<f64>> {
         let query = self.signatures(descriptors, self.config.words_per_query_descriptor)?;
+        Ok(self.scores_of(&query))
+    }
+
+    pub(super) fn scores_of(&self, query: &Signatures) -> Vec<f64> {
         let mut scores = vec![0.0; self.keyframes.len()];
         let rows = query.bits.chunks_exact(self.signature_len());
         for (&word, bits) in query.words.iter().zip(rows) {
@@ -125,10 +137,10 @@ impl AsmkIndex {
             }
         }
         let query_len = (query.words.len().max(1) as f64).sqrt();
-        for (score, &words) in scores.iter_mut().zip(&self.word_counts) {
-            *score /= query_len * (words.max(1) as f64).sqrt();
+        for (score, words) in scores.iter_mut().zip(&self.words) {
+            *score /= query_len * (words.len().max(1) as f64).sqrt();
         }
-        Ok(scores)
+        scores
     }
 
     /// What two signatures of one word add: nothing where they differ in half of their bits.
@@ -140,7 +152,7 @@ impl AsmkIndex {
     }
 
     /// Numbers of 32 bits in a signature.
-    fn signature_len(&self) -> usize {
+    pub(super) fn signature_len(&self) -> usize {
         self.codebook.dim().div_ceil(32)
     }
 
@@ -155,8 +167,7 @@ impl AsmkIndex {
             });
         }
         let rows: Vec<&[f32]> = descriptors.chunks_exact(dim).collect();
-        let nearest: Vec<Vec<u32>> =
-            rows.par_iter().map(|row| self.codebook.nearest(row, words)).collect();
+        let nearest = self.codebook.nearest(descriptors, words);
         let mut assigned: Vec<(u32, usize)> = Vec::with_capacity(rows.len() * words);
         for (row, nearest) in nearest.iter().enumerate() {
             assigned.extend(nearest.iter().map(|&word| (word, row)));

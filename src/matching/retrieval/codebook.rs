@@ -1,14 +1,20 @@
 //! Visual words: the centroids that descriptors are told apart by.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 
-/// Centroids of descriptors.
+/// Descriptors that are compared with a centroid while it is at hand: trained codebooks are larger
+/// than the caches.
+const ROWS: usize = 32;
+
+/// Centroids of descriptors; clones share them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Codebook {
     dim: usize,
-    centroids: Vec<f32>,
+    centroids: Arc<[f32]>,
 }
 
 impl Codebook {
@@ -16,7 +22,8 @@ impl Codebook {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] for none, or no whole number of them.
-    pub fn new(dim: usize, centroids: Vec<f32>) -> Result<Self> {
+    pub fn new(dim: usize, centroids: impl Into<Arc<[f32]>>) -> Result<Self> {
+        let centroids = centroids.into();
         if dim > 0 && !centroids.is_empty() && centroids.len().is_multiple_of(dim) {
             return Ok(Self { dim, centroids });
         }
@@ -33,7 +40,7 @@ impl Codebook {
     /// # Errors
     /// [`Error::ShapeMismatch`] for fewer descriptors than words, or no whole number of them.
     pub fn train(dim: usize, descriptors: &[f32], words: usize, rounds: usize) -> Result<Self> {
-        let samples = Self::new(dim, descriptors.to_vec())?;
+        let samples = Self::new(dim, descriptors)?;
         if samples.len() < words {
             return Err(Error::ShapeMismatch {
                 what: "descriptors to train a codebook with",
@@ -42,7 +49,7 @@ impl Codebook {
             });
         }
         let first = (0..words).flat_map(|w| samples.centroid(w * samples.len() / words));
-        let mut book = Self::new(dim, first.copied().collect())?;
+        let mut book = Self::new(dim, first.copied().collect::<Vec<f32>>())?;
         for _ in 0..rounds {
             book = book.moved_to_means(&samples);
         }
@@ -65,8 +72,14 @@ impl Codebook {
     }
 
     /// Returns all centroids, `dim` numbers for each.
-    pub fn centroids(&self) -> &[f32] {
+    pub fn centroids(&self) -> &Arc<[f32]> {
         &self.centroids
+    }
+
+    /// Returns what tells the codebook from others (FNV-1a, by Fowler, Noll and Vo).
+    pub(super) fn check(&self) -> [u8; 4] {
+        let mixed = |hash: u32, v: &f32| (hash ^ v.to_bits()).wrapping_mul(0x0100_0193);
+        self.centroids.iter().fold(0x811c_9dc5, mixed).to_le_bytes()
     }
 
     /// Returns the centroid of a word.
@@ -74,25 +87,26 @@ impl Codebook {
         &self.centroids[word * self.dim..(word + 1) * self.dim]
     }
 
-    /// Returns the `count` words nearest to a descriptor, the nearest first; of equals the lower.
-    pub fn nearest(&self, descriptor: &[f32], count: usize) -> Vec<u32> {
-        let mut best: Vec<(f32, u32)> = Vec::with_capacity(count + 1);
+    /// Returns the `count` words nearest to each of flat `descriptors`, the nearest first; of
+    /// equals the lower.
+    pub fn nearest(&self, descriptors: &[f32], count: usize) -> Vec<Vec<u32>> {
+        let groups = descriptors.par_chunks(ROWS * self.dim);
+        groups.flat_map_iter(|group| self.nearest_of_group(group, count)).collect()
+    }
+
+    fn nearest_of_group(&self, group: &[f32], count: usize) -> impl Iterator<Item = Vec<u32>> {
+        let mut best = vec![Vec::with_capacity(count + 1); group.len() / self.dim];
         for (word, centroid) in (0u32..).zip(self.centroids.chunks_exact(self.dim)) {
-            let distance = squared_distance(descriptor, centroid);
-            if best.len() == count && best.last().is_none_or(|&(worst, _)| distance >= worst) {
-                continue;
+            for (best, descriptor) in best.iter_mut().zip(group.chunks_exact(self.dim)) {
+                keep(best, count, squared_distance(descriptor, centroid), word);
             }
-            let place = best.partition_point(|&(d, _)| d <= distance);
-            best.insert(place, (distance, word));
-            best.truncate(count);
         }
-        best.into_iter().map(|(_, word)| word).collect()
+        best.into_iter().map(|best| best.into_iter().map(|(_, word)| word).collect())
     }
 
     /// Each centroid at the mean of the samples that are nearest to it, where there are any.
     fn moved_to_means(&self, samples: &Self) -> Self {
-        let rows = samples.centroids.par_chunks_exact(self.dim);
-        let words: Vec<Vec<u32>> = rows.map(|row| self.nearest(row, 1)).collect();
+        let words = self.nearest(&samples.centroids, 1);
         let mut sums = vec![0.0f64; self.centroids.len()];
         let mut counts = vec![0usize; self.len()];
         for (row, word) in samples.centroids.chunks_exact(self.dim).zip(words.iter().flatten()) {
@@ -105,9 +119,19 @@ impl Codebook {
             0 => old,
             count => (sum / count as f64) as f32,
         };
-        let centroids = sums.iter().zip(&self.centroids).enumerate().map(mean).collect();
+        let centroids = sums.iter().zip(self.centroids.iter()).enumerate().map(mean).collect();
         Self { dim: self.dim, centroids }
     }
+}
+
+/// Keeps the `count` nearest words, ascending by distance.
+fn keep(best: &mut Vec<(f32, u32)>, count: usize, distance: f32, word: u32) {
+    if best.len() == count && best.last().is_none_or(|&(worst, _)| distance >= worst) {
+        return;
+    }
+    let place = best.partition_point(|&(d, _)| d <= distance);
+    best.insert(place, (distance, word));
+    best.truncate(count);
 }
 
 /// Squared distance, summed in eight lanes so that it is fast and always the same.

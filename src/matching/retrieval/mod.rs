@@ -6,6 +6,7 @@
 
 mod asmk;
 mod codebook;
+mod place;
 mod sketches;
 mod stored;
 
@@ -16,6 +17,7 @@ use crate::keyframe::KeyframeId;
 
 pub use asmk::{AsmkConfig, AsmkIndex};
 pub use codebook::Codebook;
+pub use place::PlaceIndex;
 use sketches::Sketches;
 
 /// A keyframe that resembles a query.
@@ -53,6 +55,12 @@ impl RetrievalIndex {
         let dim = dim.max(1);
         let sketches = Sketches::new(dim * (dim + 1) / 2);
         Self { dim, keyframes: Vec::new(), signatures: Vec::new(), sketches }
+    }
+
+    /// Returns an empty index for the same descriptors.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self::new(self.dim)
     }
 
     /// Returns how many keyframes there are.

@@ -7,6 +7,7 @@ use candle_core::{DType, Device};
 
 use super::config::FamilyConfig;
 use super::heads::{HeadKind, dense_names};
+use super::retrieval::is_retrieval;
 use crate::error::{Error, Result};
 use crate::model::nn::Weights;
 
@@ -125,7 +126,9 @@ fn weight_file(path: &Path) -> Result<PathBuf> {
     }
     let entries = std::fs::read_dir(path).map_err(Error::io(path, "look for weights"))?;
     let ends = |path: &PathBuf| path.extension().is_some_and(|e| e == "pth" || e == "ckpt");
-    let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(ends).collect();
+    // MASt3R's retrieval model lies beside it.
+    let is_network = |path: &PathBuf| ends(path) && !is_retrieval(path);
+    let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(is_network).collect();
     files.sort();
     match files.as_slice() {
         [only] => Ok(only.clone()),

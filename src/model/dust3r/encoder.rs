@@ -151,6 +151,10 @@ impl Encoder {
         })
     }
 
+    pub(super) fn width(&self) -> usize {
+        self.norm.width()
+    }
+
     pub(super) fn device(&self) -> &Device {
         &self.device
     }

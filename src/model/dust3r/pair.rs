@@ -87,6 +87,11 @@ impl PairNetwork {
         self.family == Family::Mast3r
     }
 
+    /// Returns how many numbers a token of the encoder has.
+    pub fn token_width(&self) -> usize {
+        self.encoder.width()
+    }
+
     /// Returns where it computes.
     pub fn device(&self) -> &Device {
         self.encoder.device()

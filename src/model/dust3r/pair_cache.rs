@@ -11,13 +11,12 @@ use image::RgbImage;
 use nalgebra::Vector3;
 use sha2::{Digest, Sha256};
 
-use super::reconstruct::{OwnMaps, PairGeometry};
+use super::reconstruct::{OwnMaps, PairGeometry, PlacedMatch};
 use crate::error::{Error, Result};
-use crate::matching::{ConfidentMatch, PixelMatch};
 use crate::raster::Raster;
 
 /// Changes with everything that makes old results wrong.
-const VERSION: &[u8] = b"recon pairs 1";
+const VERSION: &[u8] = b"recon pairs 2";
 /// What is read of weights to tell them from others, from their beginning and their end.
 const FINGERPRINT_BYTES: u64 = 1 << 20;
 const MAPS: [&str; 4] = ["first", "second", "second_in_first", "first_in_second"];
@@ -39,18 +38,19 @@ impl PairCache {
         Ok(Self { folder: folder.to_owned(), weights: fingerprint(weights)? })
     }
 
-    /// Returns the result for two images as the network sees them, if it is there and whole.
-    pub fn load(&self, first: &RgbImage, second: &RgbImage) -> Option<PairGeometry> {
-        let tensors = safetensors::load(self.path(first, second), &Device::Cpu).ok()?;
+    /// Returns the result of what the network has looked at, if it is there and whole: two images
+    /// at its size and, where it has looked closer, the same two at their own.
+    pub fn load(&self, images: &[&RgbImage]) -> Option<PairGeometry> {
+        let tensors = safetensors::load(self.path(images), &Device::Cpu).ok()?;
         read(&tensors).ok()
     }
 
-    /// Keeps the result for two images.
+    /// Keeps the result for images as [`PairCache::load`] takes them.
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub fn store(&self, first: &RgbImage, second: &RgbImage, pair: &PairGeometry) -> Result<()> {
-        let path = self.path(first, second);
+    pub fn store(&self, images: &[&RgbImage], pair: &PairGeometry) -> Result<()> {
+        let path = self.path(images);
         let part = path.with_extension("part");
         let problem = |error: candle_core::Error| {
             let remedy = "give another folder with --cache";
@@ -61,11 +61,11 @@ impl PairCache {
         fs::rename(&part, &path).map_err(Error::io(&path, "keep the pair"))
     }
 
-    fn path(&self, first: &RgbImage, second: &RgbImage) -> PathBuf {
+    fn path(&self, images: &[&RgbImage]) -> PathBuf {
         let mut hash = Sha256::new();
         hash.update(VERSION);
         hash.update(self.weights);
-        for image in [first, second] {
+        for image in images {
             hash.update(image.width().to_le_bytes());
             hash.update(image.height().to_le_bytes());
             hash.update(image.as_raw());
@@ -114,10 +114,9 @@ fn tensors(pair: &PairGeometry) -> candle_core::Result<HashMap<String, Tensor>> 
         tensors.insert(format!("{name}.confidence"), confidence);
     }
     if let Some(matches) = &pair.matches {
-        let pixels = matches.iter().flat_map(|m| [m.pixels.a, m.pixels.b].concat());
-        let pixels: Vec<u32> = pixels.collect();
-        let pixels = Tensor::from_vec(pixels, (matches.len(), 4), &Device::Cpu)?;
-        tensors.insert("matches.pixels".to_owned(), pixels);
+        let places: Vec<f32> = matches.iter().flat_map(|m| m.places.concat()).collect();
+        let places = Tensor::from_vec(places, (matches.len(), 4), &Device::Cpu)?;
+        tensors.insert("matches.places".to_owned(), places);
         let confidence: Vec<f32> = matches.iter().map(|m| m.confidence).collect();
         let confidence = Tensor::from_vec(confidence, matches.len(), &Device::Cpu)?;
         tensors.insert("matches.confidence".to_owned(), confidence);
@@ -127,10 +126,10 @@ fn tensors(pair: &PairGeometry) -> candle_core::Result<HashMap<String, Tensor>> 
 
 fn read(tensors: &HashMap<String, Tensor>) -> candle_core::Result<PairGeometry> {
     let [first, second, second_in_first, first_in_second] = MAPS.map(|name| maps(tensors, name));
-    let matches = tensors.get("matches.pixels").map(|pixels| {
+    let matches = tensors.get("matches.places").map(|places| {
         let confidence = get(tensors, "matches.confidence")?.to_vec1::<f32>()?;
-        let pixels = pixels.to_dtype(DType::U32)?.to_vec2::<u32>()?;
-        let both = pixels.iter().zip(confidence);
+        let places = places.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+        let both = places.iter().zip(confidence);
         Ok::<_, candle_core::Error>(both.map(|(p, c)| one_match(p, c)).collect::<Vec<_>>())
     });
     Ok(PairGeometry {
@@ -142,9 +141,8 @@ fn read(tensors: &HashMap<String, Tensor>) -> candle_core::Result<PairGeometry> 
     })
 }
 
-fn one_match(pixels: &[u32], confidence: f32) -> ConfidentMatch {
-    let pixels = PixelMatch { a: [pixels[0], pixels[1]], b: [pixels[2], pixels[3]] };
-    ConfidentMatch { pixels, confidence }
+fn one_match(places: &[f32], confidence: f32) -> PlacedMatch {
+    PlacedMatch { places: [[places[0], places[1]], [places[2], places[3]]], confidence }
 }
 
 fn get<'a>(tensors: &'a HashMap<String, Tensor>, name: &str) -> candle_core::Result<&'a Tensor> {
@@ -169,7 +167,7 @@ fn maps(tensors: &HashMap<String, Tensor>, name: &str) -> candle_core::Result<Ow
 mod tests {
     use super::*;
 
-    fn pair(matches: Option<Vec<ConfidentMatch>>) -> PairGeometry {
+    fn pair(matches: Option<Vec<PlacedMatch>>) -> PairGeometry {
         let maps = |seed: f32| OwnMaps {
             points: Raster::from_fn(4, 2, |x, y| Vector3::new(x as f32 + seed, y as f32, 1.5)),
             confidence: Raster::from_fn(4, 2, |x, y| 1.0 + seed + (x * y) as f32),
@@ -185,15 +183,16 @@ mod tests {
         fs::write(&weights, b"some weights").expect("written");
         let cache = PairCache::open(&folder.path().join("pairs"), &weights).expect("opened");
         let image = |v: u8| RgbImage::from_pixel(4, 2, image::Rgb([v; 3]));
-        let found = vec![one_match(&[1, 0, 3, 1], 2.5)];
+        let found = vec![one_match(&[1.0, 0.25, 3.0, 1.0], 2.5)];
         for pair in [pair(Some(found)), pair(None), pair(Some(Vec::new()))] {
-            cache.store(&image(1), &image(2), &pair).expect("stored");
-            assert_eq!(cache.load(&image(1), &image(2)), Some(pair));
+            cache.store(&[&image(1), &image(2)], &pair).expect("stored");
+            assert_eq!(cache.load(&[&image(1), &image(2)]), Some(pair));
         }
-        assert_eq!(cache.load(&image(2), &image(1)), None);
+        assert_eq!(cache.load(&[&image(2), &image(1)]), None);
+        assert_eq!(cache.load(&[&image(1), &image(2), &image(1), &image(2)]), None);
         fs::write(&weights, b"other weights").expect("written");
         let other = PairCache::open(&folder.path().join("pairs"), &weights).expect("opened");
-        assert_eq!(other.load(&image(1), &image(2)), None);
+        assert_eq!(other.load(&[&image(1), &image(2)]), None);
     }
 
     #[test]
@@ -203,10 +202,10 @@ mod tests {
         fs::write(&weights, b"some weights").expect("written");
         let cache = PairCache::open(folder.path(), &weights).expect("opened");
         let image = RgbImage::new(4, 2);
-        cache.store(&image, &image, &pair(None)).expect("stored");
-        let path = cache.path(&image, &image);
+        cache.store(&[&image, &image], &pair(None)).expect("stored");
+        let path = cache.path(&[&image, &image]);
         let bytes = fs::read(&path).expect("there");
         fs::write(&path, &bytes[..bytes.len() / 2]).expect("written");
-        assert_eq!(cache.load(&image, &image), None);
+        assert_eq!(cache.load(&[&image, &image]), None);
     }
 }

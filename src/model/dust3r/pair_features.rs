@@ -14,9 +14,10 @@ use super::failed;
 use super::network::Network;
 use super::pair::PairNetwork;
 use super::preprocess::{FamilyFitting, planes};
-use super::reconstruct::PairGeometry;
+use super::reconstruct::{PairGeometry, PlacedMatch};
+use super::retrieval::RetrievalModel;
 use crate::error::{Error, Result};
-use crate::features::{FeatureExtractor, ImageFeatures, PixelPair};
+use crate::features::{FeatureExtractor, ImageFeatures, PixelPair, Vocabulary};
 
 /// Numbers of a descriptor for retrieval: tokens have a thousand, of which the index would make half
 /// a million. Not as many as XFeat's, so that maps do not take the ones for the others.
@@ -28,12 +29,14 @@ const KEPT_IMAGES: usize = 16;
 /// Matches of two images at most, the surest.
 const MAX_MATCHES: usize = 1000;
 
-/// Finds and matches places by MASt3R (Leroy et al., 2024): by the encoder's tokens, seen from random
-/// directions (Johnson and Lindenstrauss, 1984), and by the descriptors of a pair.
+/// Finds and matches places by MASt3R (Leroy et al., 2024): by the encoder's tokens, and by the
+/// descriptors of a pair. Tokens fall into the words of MASt3R-SfM's retrieval model where that is
+/// there, and are seen from random directions (Johnson and Lindenstrauss, 1984) where it is not.
 #[derive(Debug)]
 pub struct PairFeatures {
     network: Arc<Network>,
     long_side_px: usize,
+    retrieval: Option<RetrievalModel>,
     tokens: Mutex<VecDeque<(u64, Encoded)>>,
 }
 
@@ -43,9 +46,24 @@ impl PairFeatures {
     /// # Errors
     /// [`Error::Usage`] for a network without descriptors.
     pub fn new(network: Arc<Network>, long_side_px: usize) -> Result<Self> {
-        let features = Self { network, long_side_px, tokens: Mutex::default() };
+        let features = Self { network, long_side_px, retrieval: None, tokens: Mutex::default() };
         features.pairs().map(|_| ())?;
         Ok(features)
+    }
+
+    /// Returns the same source of features, which finds places by a trained retrieval model.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for the model of another network.
+    pub fn with_retrieval(self, model: RetrievalModel) -> Result<Self> {
+        let (taken, given) = (model.token_width(), self.pairs()?.token_width());
+        if taken == given {
+            return Ok(Self { retrieval: Some(model), ..self });
+        }
+        Err(Error::Usage(format!(
+            "the retrieval model takes tokens of {taken} numbers, and the network has {given}; use \
+             the files of one release"
+        )))
     }
 
     fn pairs(&self) -> Result<&PairNetwork> {
@@ -87,11 +105,20 @@ impl FeatureExtractor for PairFeatures {
         RETRIEVAL_DIM
     }
 
+    fn vocabulary(&self) -> Option<Vocabulary> {
+        let codebook = self.retrieval.as_ref()?.codebook();
+        Some(Vocabulary { dim: codebook.dim(), centroids: Arc::clone(codebook.centroids()) })
+    }
+
     /// Returns no keypoints: images are matched in pairs.
     fn extract(&mut self, image: &RgbImage, _max_keypoints: usize) -> Result<ImageFeatures> {
         let encoded = self.encoded(image, &self.fitting(image)?)?;
         let tokens = encoded.features(0).map_err(failed(self.pairs()?.family().name()))?;
-        let dense = seen_from_random_directions(&tokens, tokens.len() / encoded.token_count());
+        let width = tokens.len() / encoded.token_count();
+        let dense = match &self.retrieval {
+            Some(model) => model.tokens(&tokens, width, model.tokens_per_image())?.features,
+            None => seen_from_random_directions(&tokens, width),
+        };
         Ok(ImageFeatures { dense, ..ImageFeatures::default() })
     }
 
@@ -103,11 +130,10 @@ impl FeatureExtractor for PairFeatures {
         // Stable, so that of equals those come first that come first in the image.
         matches.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
         matches.truncate(MAX_MATCHES);
-        let place = |side: usize, pixel: [u32; 2]| {
-            fittings[side].original_pixel(pixel.map(f64::from)).map(|x| x as f32)
+        let place = |side: usize, place: [f32; 2]| {
+            fittings[side].original_pixel(place.map(f64::from)).map(|x| x as f32)
         };
-        let pair =
-            |m: &crate::matching::ConfidentMatch| [place(0, m.pixels.a), place(1, m.pixels.b)];
+        let pair = |m: &PlacedMatch| [place(0, m.places[0]), place(1, m.places[1])];
         Ok(Some(matches.iter().map(pair).collect()))
     }
 }

@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 use super::Weights;
 use super::cpu::conv::Neighbourhoods;
 use super::host::{self, Host};
-use super::linear::Linear;
+use super::linear::{Linear, packed_q8};
 use super::product::{Packed, Then};
 
 /// A 3×3 convolution with zero padding 1.
@@ -28,7 +28,14 @@ enum Kind {
 impl Conv3x3 {
     /// Returns the layer under `weights`: tensor `weight` `[O, C, 3, 3]`, and `bias` if there is one.
     pub fn load(weights: &Weights, stride: usize) -> Result<Self> {
-        let (weight, bias) = (weights.kernel("weight")?, weights.optional("bias")?);
+        let bias = weights.optional("bias")?;
+        let stored = weights.quantized("weight")?;
+        // In blocks of fewer bits kernels have the order that the product wants.
+        let packed = stored.map(|stored| packed_q8(&stored, bias.as_ref())).transpose()?.flatten();
+        if let Some(packed) = packed {
+            return Ok(Self { kind: Kind::Packed(packed), stride });
+        }
+        let weight = weights.kernel("weight")?;
         let (out, channels, _, _) = weight.dims4()?;
         let rows = weight.permute((0, 2, 3, 1))?.reshape((out, 9 * channels))?;
         let kind = match Packed::new(&rows, bias.as_ref())? {

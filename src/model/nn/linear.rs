@@ -31,7 +31,7 @@ impl Linear {
     pub fn load(weights: &Weights) -> Result<Self> {
         let bias = weights.optional("bias")?;
         match weights.quantized("weight")? {
-            Some(weight) if weight.rank() == 2 => Self::quantized(&weight, bias),
+            Some(weight) if rows(&weight).is_some() => Self::quantized(&weight, bias),
             _ => Self::new(weights.kernel("weight")?.flatten_from(1)?, bias),
         }
     }
@@ -47,15 +47,11 @@ impl Linear {
     /// Returns the layer with quantised `weight` `[out, in]` and `bias` `[out]`. On the CPU q8_0
     /// stays as it is; all else is widened.
     pub fn quantized(weight: &QTensor, bias: Option<Tensor>) -> Result<Self> {
-        let (outputs, depth) = weight.shape().dims2()?;
-        let fits = weight.dtype() == GgmlDType::Q8_0 && depth.is_multiple_of(Q8_BLOCK);
-        if !(fits && weight.device().is_cpu()) {
-            return Self::new(weight.dequantize(&weight.device())?, bias);
+        if let Some(packed) = packed_q8(weight, bias.as_ref())? {
+            return Ok(Self(Kind::Packed(packed)));
         }
-        let (scales, numbers) = q8_parts(&weight.data()?);
-        let matrix = Matrix::Q8 { numbers: &numbers, scales: &scales };
-        let packed = Packed::from_matrix(matrix, (outputs, depth), bias.as_ref())?;
-        Ok(Self(Kind::Packed(packed)))
+        let (outputs, depth) = rows(weight).unwrap_or_default();
+        Self::new(weight.dequantize(&weight.device())?.reshape((outputs, depth))?, bias)
     }
 
     /// Returns how many numbers a row of the result has.
@@ -120,6 +116,30 @@ impl Linear {
 fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let x = x.to_dtype(weight.dtype())?.reshape(((), x.dim(D::Minus1)?))?;
     x.matmul(&weight.t()?)
+}
+
+/// Outputs and depth of a matrix, or of a kernel of one pixel.
+fn rows(weight: &QTensor) -> Option<(usize, usize)> {
+    match *weight.shape().dims() {
+        [outputs, depth] | [outputs, 1, 1, depth] => Some((outputs, depth)),
+        _ => None,
+    }
+}
+
+/// Quantised weights ready for products over all dimensions but the first, as they are; `None` for
+/// other kinds than q8_0, and elsewhere than on the CPU.
+pub(super) fn packed_q8(weight: &QTensor, bias: Option<&Tensor>) -> Result<Option<Packed>> {
+    let (outputs, depth) = match weight.shape().dims() {
+        [outputs, rest @ ..] => (*outputs, rest.iter().product::<usize>()),
+        [] => return Ok(None),
+    };
+    let fits = weight.dtype() == GgmlDType::Q8_0 && depth.is_multiple_of(Q8_BLOCK);
+    if !(fits && weight.device().is_cpu()) {
+        return Ok(None);
+    }
+    let (scales, numbers) = q8_parts(&weight.data()?);
+    let matrix = Matrix::Q8 { numbers: &numbers, scales: &scales };
+    Packed::from_matrix(matrix, (outputs, depth), bias).map(Some)
 }
 
 /// Scales and numbers of q8_0 blocks: each a half precision scale and 32 signed bytes.

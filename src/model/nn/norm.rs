@@ -24,6 +24,11 @@ impl LayerNorm {
         Ok(Self { weight, bias, epsilon })
     }
 
+    /// Returns how many numbers it normalises together.
+    pub fn width(&self) -> usize {
+        self.weight.elem_count()
+    }
+
     /// Returns `x` normalised.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.forward_as(x, DType::F32)

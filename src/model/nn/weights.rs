@@ -89,8 +89,14 @@ impl Weights {
 
     /// Returns the expression that made the model, from checkpoints of PyTorch that have it.
     pub fn description(&self) -> Option<&str> {
+        self.argument("model")
+    }
+
+    /// Returns an argument that the trainer was given, as Python writes it, from checkpoints of
+    /// PyTorch that have it.
+    pub fn argument(&self, name: &str) -> Option<&str> {
         match &*self.source {
-            Source::Pickle(file) => file.description(),
+            Source::Pickle(file) => file.argument(name),
             _ => None,
         }
     }
@@ -139,7 +145,7 @@ impl Weights {
         let stored_name = self.stored_name(name);
         match &*self.source {
             Source::Gguf(file) if self.device.is_cpu() && file.is_half(&stored_name) => {
-                let tensor = file.tensor(&stored_name, &self.device).transpose()?;
+                let tensor = file.stored(&stored_name, &self.device).transpose()?;
                 tensor.map_or_else(|| self.tensor(name), |t| t.dequantize_f16(&self.device))
             }
             _ => self.tensor(name),
@@ -151,12 +157,13 @@ impl Weights {
         self.has(name).then(|| self.tensor(name)).transpose()
     }
 
-    /// Returns the tensor `name` as it is stored, if that is in quantised blocks.
+    /// Returns the tensor `name` as it is stored, if that is in quantised blocks; kernels are
+    /// `[O, k, k, C]` then.
     pub fn quantized(&self, name: &str) -> Result<Option<Arc<QTensor>>> {
         let name = self.stored_name(name);
         match &*self.source {
             Source::Gguf(file) if file.is_quantized(&name) => {
-                file.tensor(&name, &self.device).transpose()
+                file.stored(&name, &self.device).transpose()
             }
             _ => Ok(None),
         }
@@ -181,9 +188,7 @@ impl Weights {
             Source::Memory(tensors) => tensors.get(&name).cloned().map(Ok),
             Source::Safetensors(files) => files.tensor(&name, &self.device),
             Source::Pickle(file) => file.tensor(&name, &self.device),
-            Source::Gguf(file) => {
-                file.tensor(&name, &self.device).map(|tensor| tensor?.dequantize(&self.device))
-            }
+            Source::Gguf(file) => file.widened(&name, &self.device),
         };
         tensor.unwrap_or_else(|| Err(Error::CannotFindTensor { path: name }.bt()))
     }

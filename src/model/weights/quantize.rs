@@ -1,5 +1,5 @@
-//! Smaller weights: the matrices of the transformer blocks in fewer bits. In q8_0 files the kernels of
-//! heads and of the encoders of priors are of half precision; all else is as it is.
+//! Smaller weights: the matrices of the transformer blocks in fewer bits. In q8_0 files those of the
+//! encoders of priors, too, and the kernels of heads in half precision; all else is as it is.
 
 use std::borrow::Cow;
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::path::Path;
 
 use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, View};
 
 use super::random::{Precision, unwritten, write_config, write_safetensors};
@@ -19,7 +19,7 @@ use crate::model::mapanything::Checkpoint;
 use crate::model::mapanything::tensors::{ExpectedTensor, expected_tensors};
 use crate::model::nn::Weights;
 
-/// What the matrices of the transformer blocks become.
+/// What matrices become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantization {
     /// Blocks of 32 integers of 8 bits with a common factor, as GGUF has them.
@@ -40,8 +40,9 @@ pub struct Quantized {
 }
 
 /// Returns once `out` holds the weights of `folder`, the matrices of their transformer blocks
-/// reduced, all else in single precision (in q8_0 files other matrices and kernels in half), under
-/// the names of the checkpoint. `progress` is told what share is done.
+/// reduced, all else in single precision (in q8_0 files other matrices and kernels, too, those of
+/// heads and the few that make no whole blocks in half precision), under the names of the
+/// checkpoint. `progress` is told what share is done.
 ///
 /// # Errors
 /// Where the weights are not those of a known network, or `out` cannot be written.
@@ -75,24 +76,50 @@ pub fn quantize(
     Ok(Quantized { bytes, reduced, kept: tensors.len() - reduced })
 }
 
-/// Whether a tensor is a matrix of a transformer block that divides into blocks of numbers.
+/// Whether a tensor is kept in fewer bits than in single precision's.
 fn is_reduced(tensor: &ExpectedTensor, quantization: Quantization) -> bool {
-    let blocks = ["encoder.model.blocks.", "info_sharing.self_attention_blocks."];
-    let in_block = blocks.iter().any(|prefix| tensor.name.starts_with(prefix));
-    let [_, columns] = tensor.shape[..] else { return false };
-    let fits = quantization != Quantization::Q8_0 || columns % GgmlDType::Q8_0.block_size() == 0;
-    in_block && fits
+    match quantization {
+        Quantization::Q8_0 => type_in_gguf(tensor) == GgmlDType::Q8_0,
+        Quantization::Half(_) => is_in_block(tensor) && tensor.shape.len() == 2,
+    }
 }
 
-/// Blocks of integers where nearly all numbers are; half precision for the kernels of heads and of
-/// the encoders of priors, whose rounding would show in the result without making it much smaller.
+fn is_in_block(tensor: &ExpectedTensor) -> bool {
+    let blocks = ["encoder.model.blocks.", "info_sharing.self_attention_blocks."];
+    blocks.iter().any(|prefix| tensor.name.starts_with(prefix))
+}
+
+fn is_in_head(tensor: &ExpectedTensor) -> bool {
+    let heads = ["dense_head.", "pose_head.", "scale_head."];
+    heads.iter().any(|prefix| tensor.name.starts_with(prefix))
+}
+
+/// Blocks of integers where matrices and kernels make whole ones; half precision for other kernels,
+/// which are few, and for those of heads, whose rounding would show in the result.
 fn type_in_gguf(tensor: &ExpectedTensor) -> GgmlDType {
     let is_kernel = tensor.name.ends_with(".weight") && tensor.shape.len() > 1;
-    match (is_reduced(tensor, Quantization::Q8_0), is_kernel) {
-        (true, _) => GgmlDType::Q8_0,
-        (false, true) => GgmlDType::F16,
-        (false, false) => GgmlDType::F32,
+    let depth = match tensor.shape[..] {
+        // Larger kernels are those of patches, and of convolutions that enlarge.
+        [_, channels, 1, 1] | [_, channels, 3, 3] => channels,
+        [_, depth] => depth,
+        _ => 1,
+    };
+    let fits = depth % GgmlDType::Q8_0.block_size() == 0 && !is_in_head(tensor);
+    match (is_kernel, fits) {
+        (true, true) => GgmlDType::Q8_0,
+        (true, false) => GgmlDType::F16,
+        (false, _) => GgmlDType::F32,
     }
+}
+
+/// Blocks lie along the last dimension: kernels `[O, C, k, k]` become `[O, k, k, C]`.
+fn in_gguf(values: Tensor, dtype: GgmlDType) -> candle_core::Result<QTensor> {
+    let values = if dtype == GgmlDType::Q8_0 && values.rank() == 4 {
+        values.permute((0, 2, 3, 1))?.contiguous()?
+    } else {
+        values
+    };
+    QTensor::quantize(&values, dtype)
 }
 
 fn write_gguf(
@@ -106,7 +133,7 @@ fn write_gguf(
     for (number, tensor) in tensors.iter().enumerate() {
         let dtype = type_in_gguf(tensor);
         let values = weights.tensor_f32(&tensor.name);
-        let values = values.and_then(|values| QTensor::quantize(&values, dtype));
+        let values = values.and_then(|values| in_gguf(values, dtype));
         reduced.push(values.map_err(failed).map_err(Error::io(path, "reduce a tensor"))?);
         progress((number + 1) as f64 / tensors.len() as f64);
     }

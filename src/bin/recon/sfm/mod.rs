@@ -18,6 +18,7 @@ use recon_node::model::dust3r::reconstruct::{
     ManyOptions, Reconstruction, SparseOptions, reconstruct_global, reconstruct_many,
     reconstruct_sparse,
 };
+use recon_node::model::dust3r::retrieval::retrieval_beside;
 use recon_node::model::dust3r::{Encoded, Family, Fast3rNetwork, ImageIds, Network};
 use recon_node::model::{family_side_px, open_family};
 
@@ -45,7 +46,8 @@ pub struct Args {
     /// oneref-I, retrieval-KEYS-N
     #[arg(long, value_name = "RULE", value_parser = graph, default_value = "complete")]
     pub pairs: SceneGraph,
-    /// For retrieval pairs: its weights and words in one safetensors file
+    /// For retrieval pairs: MASt3R's ..._retrieval_trainingfree.pth with its codebook beside it, or
+    /// both in one safetensors file; without this option it is looked for beside the weights
     #[arg(long, value_name = "FILE")]
     pub retrieval: Option<PathBuf>,
     /// Folder for the results
@@ -63,6 +65,10 @@ pub struct Args {
     /// What the longer side of photographs is brought to; a multiple of 16
     #[arg(long, value_name = "PIXELS", default_value_t = 512)]
     pub resolution: u32,
+    /// Match photographs that are larger than --resolution a second time, in windows at their own
+    /// size: finer, and many times slower (mast3r)
+    #[arg(long)]
+    pub coarse_to_fine: bool,
     /// One camera took all photographs: they share focal length and principal point (mast3r)
     #[arg(long)]
     pub one_camera: bool,
@@ -97,6 +103,7 @@ impl Default for Args {
             device: "cpu".to_owned(),
             dtype: "auto".to_owned(),
             resolution: 512,
+            coarse_to_fine: false,
             one_camera: false,
             min_confidence: MIN_CONFIDENCE,
             min_pair_confidence: SparseConfig::default().min_pair_confidence,
@@ -136,10 +143,25 @@ impl Args {
         SparseOptions { alignment, ..SparseOptions::default() }
     }
 
+    /// The retrieval model's file, where the rule for pairs asks for one.
+    fn retrieval_file(&self) -> Result<Option<PathBuf>> {
+        if !self.pairs.needs_similarity() {
+            return Ok(None);
+        }
+        let found = self.retrieval.clone().or_else(|| retrieval_beside(self.weights.as_ref()));
+        let missing = || {
+            let text = "--pairs retrieval-… needs MASt3R's retrieval model: put \
+                        ..._retrieval_trainingfree.pth and ..._retrieval_codebook.pkl beside the \
+                        weights, or name the first with --retrieval FILE";
+            Error::Usage(text.into())
+        };
+        found.map_or_else(|| Err(missing()), |file| Ok(Some(file)))
+    }
+
     fn check(&self) -> Result<()> {
-        if self.pairs.needs_similarity() && self.retrieval.is_none() {
-            let text =
-                "--pairs retrieval-… needs the retrieval model's weights with --retrieval FILE";
+        self.retrieval_file()?;
+        if self.coarse_to_fine && self.model != Family::Mast3r.name() {
+            let text = "--coarse-to-fine needs mast3r: the other models match no pixels";
             return Err(Error::Usage(text.into()));
         }
         if self.pairs != SceneGraph::Complete && self.model == Family::Fast3r.name() {

@@ -1,6 +1,7 @@
 //! From what networks say of pairs or of many views to one scene: cameras, depths, matches.
 
 mod cleaning;
+mod fine;
 mod global;
 mod many;
 mod pairs;
@@ -8,9 +9,10 @@ mod seen;
 mod sparse;
 
 pub use cleaning::hide_behind;
+pub use fine::{LargeView, fine_matches};
 pub use global::reconstruct_global;
 pub use many::{ManyOptions, aligned_local, first_focal_px, own_view, reconstruct_many};
-pub use pairs::{OwnMaps, PairGeometry};
+pub use pairs::{OwnMaps, PairGeometry, PlacedMatch};
 pub use seen::dense_tracks;
 pub use sparse::{SparseOptions, reconstruct_sparse};
 

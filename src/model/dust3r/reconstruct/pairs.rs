@@ -2,7 +2,7 @@
 
 use nalgebra::Vector3;
 
-use super::super::maps::{DescriptorGrid, ViewMaps};
+use super::super::maps::ViewMaps;
 use super::super::pair::SymmetricMaps;
 use crate::alignment::sparse::CELL_PX;
 use crate::error::Result;
@@ -10,7 +10,23 @@ use crate::matching::{ConfidentMap, ConfidentMatch, DescriptorMap, symmetric_mat
 use crate::raster::Raster;
 
 /// Distance of the seeds of matches.
-const SEED_STEP_PX: usize = 8;
+pub(super) const SEED_STEP_PX: usize = 8;
+
+/// Places of one point in what the network sees of two views, and how far that can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PlacedMatch {
+    /// Column and row in either view; between pixels where matching has looked closer.
+    pub places: [[f32; 2]; 2],
+    /// Confidence, in the units of the network's.
+    pub confidence: f32,
+}
+
+impl From<ConfidentMatch> for PlacedMatch {
+    fn from(found: ConfidentMatch) -> Self {
+        let places = [found.pixels.a, found.pixels.b].map(|pixel| pixel.map(|v| v as f32));
+        Self { places, confidence: found.confidence }
+    }
+}
 
 /// Points with their confidences.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,8 +70,8 @@ pub struct PairGeometry {
     pub second_in_first: OwnMaps,
     /// The first view in the second one's frame; likewise.
     pub first_in_second: OwnMaps,
-    /// Pixels that show the same point, from networks with descriptors.
-    pub matches: Option<Vec<ConfidentMatch>>,
+    /// Places that show the same point, from networks with descriptors.
+    pub matches: Option<Vec<PlacedMatch>>,
 }
 
 impl PairGeometry {
@@ -76,17 +92,18 @@ impl PairGeometry {
     }
 }
 
-fn matches(maps: &SymmetricMaps) -> Result<Option<Vec<ConfidentMatch>>> {
+fn matches(maps: &SymmetricMaps) -> Result<Option<Vec<PlacedMatch>>> {
     let all =
         [&maps.forward.first, &maps.forward.second, &maps.backward.second, &maps.backward.first];
-    let grids = all.map(|maps| maps.descriptors.as_ref().map(|grid| (maps, grid)));
-    let [Some(a1), Some(b1), Some(a2), Some(b2)] = grids else { return Ok(None) };
-    let orders = [[map(a1)?, map(b1)?], [map(a2)?, map(b2)?]];
-    symmetric_matches(orders, SEED_STEP_PX).map(Some)
+    let [Some(a1), Some(b1), Some(a2), Some(b2)] = all.map(confident_map) else { return Ok(None) };
+    let found = symmetric_matches([[a1?, b1?], [a2?, b2?]], SEED_STEP_PX)?;
+    Ok(Some(found.into_iter().map(PlacedMatch::from).collect()))
 }
 
-fn map<'a>((maps, grid): (&ViewMaps, &'a DescriptorGrid)) -> Result<ConfidentMap<'a>> {
+/// The descriptors of a view, if it has any.
+pub(super) fn confident_map(maps: &ViewMaps) -> Option<Result<ConfidentMap<'_>>> {
+    let grid = maps.descriptors.as_ref()?;
     let (width, height) = (maps.points.width(), maps.points.height());
-    let descriptors = DescriptorMap::new(width, height, grid.dim, &grid.values)?;
-    ConfidentMap::new(descriptors, &grid.confidence)
+    let map = DescriptorMap::new(width, height, grid.dim, &grid.values);
+    Some(map.and_then(|map| ConfidentMap::new(map, &grid.confidence)))
 }

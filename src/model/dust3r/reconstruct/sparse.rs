@@ -3,18 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use nalgebra::{DMatrix, Point3};
+use nalgebra::{DMatrix, Point2, Point3};
 use rayon::prelude::*;
 
 use super::cleaning::hide_behind;
-use super::{OwnMaps, PairGeometry, ReconstructedView, Reconstruction, Track};
+use super::{OwnMaps, PairGeometry, PlacedMatch, ReconstructedView, Reconstruction, Track};
 use crate::alignment::sparse::{
     CELL_PX, CanonicalBuilder, CanonicalView, Match, MatchedPair, PairPointmap, Sample, SceneState,
     SparseConfig, SparseScene, TreeRule, align_sparse, kinematic_tree,
 };
 use crate::error::{Error, Result};
 use crate::geometry::Intrinsics;
-use crate::matching::ConfidentMatch;
 use crate::raster::Raster;
 
 /// Places of one track that differ by more than this share of the depth are not one point.
@@ -40,7 +39,7 @@ impl Default for SparseOptions {
 /// What is kept of a pair until all pairs are known.
 struct Kept {
     views: [usize; 2],
-    matches: Vec<ConfidentMatch>,
+    matches: Vec<PlacedMatch>,
     second_in_first: OwnMaps,
     first_in_second: OwnMaps,
 }
@@ -106,7 +105,7 @@ fn scene(canonical: &[CanonicalView], kept: &[Kept]) -> SparseScene {
         .map(|pair| {
             let matches = pair.matches.iter().map(|m| {
                 let [a, b] = pair.views;
-                let samples = [samples[a].at(m.pixels.a), samples[b].at(m.pixels.b)];
+                let samples = [samples[a].at(m.places[0]), samples[b].at(m.places[1])];
                 Match { samples, weight: f64::from(m.confidence) }
             });
             MatchedPair { matches: matches.collect(), views: pair.views }
@@ -141,10 +140,11 @@ fn root(canonical: &[CanonicalView], pairs: &[MatchedPair]) -> usize {
     kinematic_tree(&scores, &anchors, TreeRule::Ward).map_or(0, |tree| tree.root)
 }
 
-/// The samples of a view, each pixel once.
+/// The samples of a view, each place once.
 struct Samples<'a> {
     canonical: &'a CanonicalView,
     list: Vec<Sample>,
+    /// By the bits of column and row.
     places: BTreeMap<[u32; 2], usize>,
 }
 
@@ -153,9 +153,14 @@ impl<'a> Samples<'a> {
         Self { canonical, list: Vec::new(), places: BTreeMap::new() }
     }
 
-    fn at(&mut self, pixel: [u32; 2]) -> usize {
-        *self.places.entry(pixel).or_insert_with(|| {
-            self.list.push(self.canonical.sample(pixel[0] as usize, pixel[1] as usize));
+    /// The sample at a place: with the depth of the pixel that it lies in.
+    fn at(&mut self, place: [f32; 2]) -> usize {
+        *self.places.entry(place.map(f32::to_bits)).or_insert_with(|| {
+            let size = [self.canonical.points.width(), self.canonical.points.height()];
+            let pixel = [0, 1].map(|i| (place[i].round().max(0.0) as usize).min(size[i] - 1));
+            let pixel_sample = self.canonical.sample(pixel[0], pixel[1]);
+            let place = Point2::from(place.map(f64::from));
+            self.list.push(Sample { pixel: place, ..pixel_sample });
             self.list.len() - 1
         })
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use candle_core::quantized::gguf_file::Content;
 use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Result};
+use candle_core::{Device, Result, Tensor};
 
 use super::mapped::MappedFile;
 use crate::error::Error;
@@ -33,10 +33,16 @@ impl GgufFile {
         Ok(Self { file, content })
     }
 
-    /// Returns the shape of every tensor.
+    /// Returns the shape of every tensor; of kernels in blocks of fewer bits, too, the checkpoint's.
     pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        let infos = &self.content.tensor_infos;
-        infos.iter().map(|(name, info)| (name.clone(), info.shape.dims().to_vec())).collect()
+        let infos = self.content.tensor_infos.iter();
+        let shape = |name: &str, dims: &[usize]| match *dims {
+            [out, height, width, channels] if self.is_quantized(name) => {
+                vec![out, channels, height, width]
+            }
+            _ => dims.to_vec(),
+        };
+        infos.map(|(name, info)| (name.clone(), shape(name, info.shape.dims()))).collect()
     }
 
     /// Returns whether there is a tensor `name`.
@@ -56,13 +62,24 @@ impl GgufFile {
         info.is_some_and(|info| info.ggml_dtype == GgmlDType::F16)
     }
 
-    /// Returns a copy of the tensor `name` on `device`, as it is stored.
-    pub fn tensor(&self, name: &str, device: &Device) -> Option<Result<Arc<QTensor>>> {
+    /// Returns a copy of the tensor `name` on `device`, as it is stored: kernels `[O, C, k, k]` in
+    /// blocks of fewer bits as `[O, k, k, C]`, since blocks lie along the last dimension.
+    pub fn stored(&self, name: &str, device: &Device) -> Option<Result<Arc<QTensor>>> {
         let info = self.content.tensor_infos.get(name)?;
         let mut reader = Cursor::new(self.file.bytes());
         let tensor = self.content.tensor(&mut reader, name, device);
         let begin = (self.content.tensor_data_offset + info.offset) as usize;
         self.file.release(begin..reader.position() as usize);
         Some(tensor.map(Arc::new))
+    }
+
+    /// Returns the tensor `name` in the shape of [`GgufFile::shapes`], in f32.
+    pub fn widened(&self, name: &str, device: &Device) -> Option<Result<Tensor>> {
+        let is_kernel = self.is_quantized(name);
+        let widened = |stored: Arc<QTensor>| {
+            let tensor = stored.dequantize(device)?;
+            if is_kernel && tensor.rank() == 4 { tensor.permute((0, 3, 1, 2)) } else { Ok(tensor) }
+        };
+        Some(self.stored(name, device)?.and_then(widened))
     }
 }

@@ -18,7 +18,7 @@ const KEYS: [&str; 2] = ["model", "state_dict"];
 /// A checkpoint and the index of its tensors.
 pub struct PickleFile {
     tensors: PthTensors,
-    description: Option<String>,
+    arguments: BTreeMap<String, String>,
 }
 
 impl PickleFile {
@@ -38,13 +38,13 @@ impl PickleFile {
             let remedy = "give a checkpoint of PyTorch 1.6 or later, or safetensors";
             return Err(Error::input(path, "it holds no tensors", remedy));
         }
-        let description = entry(&root, "args").and_then(|args| attribute(args, "model"));
-        Ok(Self { tensors, description })
+        let arguments = entry(&root, "args").map(attributes).unwrap_or_default();
+        Ok(Self { tensors, arguments })
     }
 
-    /// Returns the expression that the trainer made the model with, if the file has it.
-    pub fn description(&self) -> Option<&str> {
-        self.description.as_deref()
+    /// Returns an argument that the trainer was given, as Python writes it, if the file has it.
+    pub fn argument(&self, name: &str) -> Option<&str> {
+        self.arguments.get(name).map(String::as_str)
     }
 
     /// Returns the shape of every tensor.
@@ -84,11 +84,26 @@ fn entry<'a>(object: &'a Object, key: &str) -> Option<&'a Object> {
     entries.iter().find(|(name, _)| is_key(name)).map(|(_, value)| value)
 }
 
-/// A text of an object such as argparse's `Namespace`, or of a plain dictionary.
-fn attribute(object: &Object, key: &str) -> Option<String> {
+/// What is plain in an object such as argparse's `Namespace`, or in a dictionary.
+fn attributes(object: &Object) -> BTreeMap<String, String> {
     let fields = if let Object::Build { args, .. } = object { args } else { object };
-    match entry(fields, key)? {
+    let Object::Dict(entries) = fields else { return BTreeMap::new() };
+    let attribute = |(name, value): &(Object, Object)| match name {
+        Object::Unicode(name) => Some((name.clone(), plain(value)?)),
+        _ => None,
+    };
+    entries.iter().filter_map(attribute).collect()
+}
+
+fn plain(value: &Object) -> Option<String> {
+    match value {
         Object::Unicode(text) => Some(text.clone()),
+        Object::Int(value) => Some(value.to_string()),
+        Object::Long(value) => Some(value.to_string()),
+        Object::Float(value) => Some(value.to_string()),
+        Object::Bool(true) => Some("True".to_owned()),
+        Object::Bool(false) => Some("False".to_owned()),
+        Object::None => Some("None".to_owned()),
         _ => None,
     }
 }

@@ -1,16 +1,22 @@
 //! What tokens are retrieved by: MASt3R-SfM's whitening and its choice of tokens.
 
-use std::collections::HashMap;
-use std::path::Path;
+mod arrays;
+mod released;
+mod unpickle;
 
-use candle_core::{DType, Device, Tensor, safetensors};
+use std::collections::HashMap;
+
+use candle_core::{DType, Tensor};
 use nalgebra::{DMatrix, RowDVector};
 
 use crate::error::{Error, Result};
 use crate::keyframe::KeyframeId;
 use crate::matching::retrieval::{AsmkConfig, AsmkIndex, Codebook};
 
-/// Tokens of an image that count.
+pub(super) use released::is_retrieval;
+pub use released::retrieval_beside;
+
+/// Tokens of an image that count, where the checkpoint does not say how many.
 pub const TOKENS_PER_IMAGE: usize = 300;
 
 /// An affine map that makes components alike.
@@ -20,12 +26,29 @@ struct Whitening {
     matrix: DMatrix<f64>,
 }
 
-/// One layer with its input added.
+/// One layer.
 #[derive(Debug)]
 struct Projector {
     /// By columns, so that rows of tokens are multiplied from the left.
     matrix: DMatrix<f64>,
     bias: RowDVector<f64>,
+    /// Whether its input is added to what it says.
+    is_residual: bool,
+}
+
+/// What tensors leave open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetrievalOptions {
+    /// Whether the projector's input is added to its output.
+    pub is_residual: bool,
+    /// Tokens of an image that count.
+    pub tokens_per_image: usize,
+}
+
+impl Default for RetrievalOptions {
+    fn default() -> Self {
+        Self { is_residual: true, tokens_per_image: TOKENS_PER_IMAGE }
+    }
 }
 
 /// The retrieval model of one release, and its words.
@@ -35,6 +58,7 @@ pub struct RetrievalModel {
     projector: Option<Projector>,
     after: Option<Whitening>,
     codebook: Codebook,
+    tokens_per_image: usize,
 }
 
 /// The tokens of an image that count, the most telling first.
@@ -47,33 +71,60 @@ pub struct RetrievalTokens {
 }
 
 impl RetrievalModel {
-    /// Returns the model in a safetensors file with `centroids`, and any of `prewhiten.m`,
-    /// `prewhiten.p`, `projector.0.weight`, `projector.0.bias`, `postwhiten.m`, `postwhiten.p`.
+    /// Returns the model of these tensors: any of `prewhiten.m`, `prewhiten.p`,
+    /// `projector.0.weight`, `projector.0.bias`, `postwhiten.m`, `postwhiten.p`; and its words.
     ///
     /// # Errors
-    /// Where the file cannot be read or lacks the centroids.
-    pub fn open(path: &Path) -> Result<Self> {
-        let remedy = "convert the retrieval checkpoint and its codebook to one safetensors file";
-        let problem = |text: String| Error::input(path, text, remedy);
-        let tensors = safetensors::load(path, &Device::Cpu)
-            .map_err(|error| problem(format!("no safetensors file ({error})")))?;
-        Self::new(&tensors).map_err(|error| problem(error.to_string()))
+    /// Where sizes do not fit.
+    pub fn new(
+        tensors: &HashMap<String, Tensor>,
+        codebook: Codebook,
+        options: &RetrievalOptions,
+    ) -> Result<Self> {
+        let model = Self {
+            before: Whitening::of(tensors, "prewhiten")?,
+            projector: Projector::of(tensors, options.is_residual)?,
+            after: Whitening::of(tensors, "postwhiten")?,
+            codebook,
+            tokens_per_image: options.tokens_per_image,
+        };
+        model.check().map(|()| model)
     }
 
-    /// Returns the model of these tensors.
-    ///
-    /// # Errors
-    /// Where the centroids are missing, or sizes do not fit.
-    pub fn new(tensors: &HashMap<String, Tensor>) -> Result<Self> {
-        let missing = || Error::Usage("'centroids' is missing".into());
-        let centroids = matrix(tensors, "centroids")?.ok_or_else(missing)?;
-        let values = centroids.transpose().iter().map(|v| *v as f32).collect();
-        Ok(Self {
-            before: Whitening::of(tensors, "prewhiten")?,
-            projector: Projector::of(tensors)?,
-            after: Whitening::of(tensors, "postwhiten")?,
-            codebook: Codebook::new(centroids.ncols(), values)?,
+    /// Each part takes what the one before it gives.
+    fn check(&self) -> Result<()> {
+        let whitening = |part: &Option<Whitening>| {
+            part.as_ref().map(|part| ("whitening", part.matrix.nrows(), part.matrix.ncols()))
+        };
+        let projector = self.projector.as_ref().map(|part| &part.matrix);
+        let projector = projector.map(|matrix| ("projector", matrix.nrows(), matrix.ncols()));
+        let words = Some(("codebook", self.codebook.dim(), self.codebook.dim()));
+        let parts = [whitening(&self.before), projector, whitening(&self.after), words];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        let unfit = parts.windows(2).find(|two| two[0].2 != two[1].1);
+        unfit.map_or(Ok(()), |two| {
+            let ((first, _, given), (second, taken, _)) = (two[0], two[1]);
+            let text = format!("its {first} gives {given} numbers and its {second} takes {taken}");
+            Err(Error::Usage(text))
         })
+    }
+
+    /// Returns the words that features fall into.
+    pub fn codebook(&self) -> &Codebook {
+        &self.codebook
+    }
+
+    /// Returns how many numbers a token has.
+    pub fn token_width(&self) -> usize {
+        let whitening = self.before.as_ref().map(|part| part.matrix.nrows());
+        let projector = self.projector.as_ref().map(|part| part.matrix.nrows());
+        let after = self.after.as_ref().map(|part| part.matrix.nrows());
+        whitening.or(projector).or(after).unwrap_or(self.codebook.dim())
+    }
+
+    /// Returns how many tokens of an image count.
+    pub fn tokens_per_image(&self) -> usize {
+        self.tokens_per_image
     }
 
     /// Returns the `count` most telling of an image's tokens, which have `width` numbers each, with
@@ -134,7 +185,10 @@ impl Whitening {
     fn of(tensors: &HashMap<String, Tensor>, name: &str) -> Result<Option<Self>> {
         let part = |part: &str| matrix(tensors, &format!("{name}.{part}"));
         let (Some(mean), Some(matrix)) = (part("m")?, part("p")?) else { return Ok(None) };
-        Ok(Some(Self { mean: mean.row(0).into_owned(), matrix }))
+        if mean.len() != matrix.nrows() {
+            return Err(Error::Usage(format!("'{name}.m' and '{name}.p' do not fit")));
+        }
+        Ok(Some(Self { mean: RowDVector::from_iterator(mean.len(), mean.iter().copied()), matrix }))
     }
 
     fn apply(&self, x: &DMatrix<f64>) -> Result<DMatrix<f64>> {
@@ -146,20 +200,31 @@ impl Whitening {
 }
 
 impl Projector {
-    fn of(tensors: &HashMap<String, Tensor>) -> Result<Option<Self>> {
+    fn of(tensors: &HashMap<String, Tensor>, is_residual: bool) -> Result<Option<Self>> {
+        let is_more =
+            |name: &String| name.starts_with("projector.") && !name.starts_with("projector.0.");
+        if let Some(name) = tensors.keys().filter(|name| is_more(name)).min() {
+            return Err(Error::Usage(format!("its projector has more than one layer ('{name}')")));
+        }
         let Some(weight) = matrix(tensors, "projector.0.weight")? else { return Ok(None) };
-        if tensors.keys().any(|name| name.starts_with("projector.1")) || !weight.is_square() {
-            return Err(Error::Usage("its projector is no single square layer".into()));
+        if is_residual && !weight.is_square() {
+            return Err(Error::Usage("what its projector is added to has another size".into()));
         }
         let bias = matrix(tensors, "projector.0.bias")?;
         let bias =
             bias.map_or_else(|| RowDVector::zeros(weight.nrows()), |b| b.row(0).into_owned());
-        Ok(Some(Self { matrix: weight.transpose(), bias }))
+        if bias.len() != weight.nrows() {
+            return Err(Error::Usage("weight and bias of its projector do not fit".into()));
+        }
+        Ok(Some(Self { matrix: weight.transpose(), bias, is_residual }))
     }
 
     fn apply(&self, x: &DMatrix<f64>) -> Result<DMatrix<f64>> {
         fits(x, self.matrix.nrows())?;
-        let mut projected = x * &self.matrix + x;
+        let mut projected = x * &self.matrix;
+        if self.is_residual {
+            projected += x;
+        }
         projected.row_iter_mut().for_each(|mut row| row += &self.bias);
         Ok(projected)
     }
