@@ -42,7 +42,7 @@ impl<'a> Pickle<'a> {
         let mut machine = Machine::new(bytes);
         loop {
             let at = machine.at;
-            let code = machine.byte().map_err(|_| "it ends in the middle".to_owned())?;
+            let code = machine.byte().or(Err("it ends in the middle".to_owned()))?;
             if at == 0 && code != PROTO {
                 return Err("it is no pickle of protocol 2 or later".into());
             }
@@ -174,7 +174,7 @@ impl<'a> Machine<'a> {
         let bytes = self.take(length)?;
         let is_text = matches!(code, b'X' | 0x8c | 0x8d);
         let text = is_text.then(|| std::str::from_utf8(bytes).map(str::to_owned)).transpose();
-        let text = text.map_err(|_| "a text that is no UTF-8".to_owned())?;
+        let text = text.or(Err("a text that is no UTF-8".to_owned()))?;
         self.push(text.map_or(Value::Bytes(Cow::Borrowed(bytes)), Value::Text))
     }
 
@@ -315,7 +315,7 @@ impl<'a> Machine<'a> {
         let length = rest.iter().position(|b| *b == b'\n').ok_or("a name without an end")?;
         let line = self.take(length)?;
         self.at += 1;
-        std::str::from_utf8(line).map_err(|_| "a name that is no UTF-8".to_owned())
+        std::str::from_utf8(line).or(Err("a name that is no UTF-8".to_owned()))
     }
 }
 
