@@ -23,7 +23,7 @@ const PRIOR_SIGMA_M: f64 = 0.02;
 /// How far from the best single offset a sensor's errors at this or that depth lead: standard
 /// deviation, metres. Less than that is not worth a correction. On recordings what is found at
 /// different times differs by one to two centimetres, whatever the views say of themselves.
-const MODEL_SIGMA_M: f64 = 0.015;
+const MODEL_SIGMA_M: f64 = 0.02;
 /// An offset that the views leave more open than this is not believed, metres.
 const MAX_SIGMA_M: f64 = 0.004;
 /// An offset of fewer standard deviations may be none.
@@ -163,10 +163,10 @@ mod tests {
             (found.believed_m(stated_m) - stated_m).abs() < 1e-12
         };
         assert!(stays(offset(0.6, 0.1), 0.0), "less than sensors err in other ways");
-        assert!(stays(offset(1.6, 0.6), 0.0), "less than three standard deviations");
+        assert!(stays(offset(2.2, 0.8), 0.0), "less than three standard deviations");
         assert!(stays(offset(2.5, 0.2), 0.02), "about what was stated");
         let found_m = offset(3.0, 0.2).believed_m(0.0);
-        assert!((0.017..0.022).contains(&found_m), "drawn towards the prior: {found_m}");
+        assert!((0.014..0.016).contains(&found_m), "drawn towards the prior: {found_m}");
     }
 
     #[test]
