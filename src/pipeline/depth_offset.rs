@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(watch.confirmed(5, Some(offset(3.0, 0.2))), None);
         assert!(!watch.is_due(6) && watch.is_due(7));
         assert_eq!(watch.confirmed(7, Some(offset(9.0, 1.0))), None, "too blurred");
-        assert_eq!(watch.confirmed(9, Some(offset(-1.0, 0.2))), None, "another than before");
+        assert_eq!(watch.confirmed(9, Some(offset(-2.0, 0.2))), None, "another than before");
         assert_eq!(watch.confirmed(12, Some(offset(-1.2, 0.2))), Some(offset(-1.2, 0.2)));
         assert_eq!(watch.confirmed(15, None), None);
         assert!(!watch.is_due(LAST_KEYFRAMES + 1));
