@@ -33,7 +33,7 @@ pub struct Retrieved {
 /// Batista and Sminchisescu, "Semantic segmentation with second-order pooling", ECCV 2012): the
 /// signature of an image is which components occur together, `dim · (dim + 1) / 2` numbers.
 ///
-/// A query reads one bit for each of these numbers ([`Sketches`]), and all of them only of the few
+/// A query reads one bit for each of these numbers (`sketches.rs`), and all of them only of the few
 /// keyframes that differ least by that: twenty thousand keyframes cost less than a millisecond.
 #[derive(Debug, Clone)]
 pub struct RetrievalIndex {
