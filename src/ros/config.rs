@@ -107,7 +107,8 @@ pub struct NodeConfig {
     /// Messages that the middleware keeps for each input.
     #[schemars(range(min = 1, max = 1000))]
     pub topic_queue_size: usize,
-    /// Whole frames that wait for the mapping; when one more comes, the oldest is dropped.
+    /// Whole frames that wait for the mapping; when one more comes, the oldest is dropped. Ten bridge a
+    /// third of a second, which a correction of the whole map may take.
     #[schemars(range(min = 1, max = 1000))]
     pub frame_queue_size: usize,
     /// Reliability of the image input: best_effort or reliable.
@@ -193,7 +194,7 @@ impl Default for NodeConfig {
             approx_sync_max_interval: 0.02,
             sync_queue_size: 10,
             topic_queue_size: 5,
-            frame_queue_size: 4,
+            frame_queue_size: 10,
             qos_image: Reliability::BestEffort,
             qos_camera_info: Reliability::BestEffort,
             qos_depth: Reliability::BestEffort,

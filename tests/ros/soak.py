@@ -45,7 +45,7 @@ class Soak:
         # As many as a camera driver keeps: with more, what was lost on the way is sent again and again.
         self.peer = Peer(image_qos=QoSProfile(depth=10) if args.qos == 'reliable' else BEST_EFFORT)
         self.node = NodeUnderTest(
-            folder, map_rate=0.5, path_rate=2.0, frame_queue_size=4, topic_queue_size=5, sync_queue_size=10,
+            folder, map_rate=0.5, path_rate=2.0, frame_queue_size=10, topic_queue_size=5, sync_queue_size=10,
             qos_image=args.qos, qos_depth=args.qos, qos_camera_info=args.qos,
             depth_scale=frames.metres_per_unit)
         self.pid = self.node.process.pid
