@@ -34,6 +34,7 @@ pub(super) struct Submaps {
 }
 
 /// A map that is set aside, and all that belongs to it.
+#[derive(Default)]
 struct Submap {
     number: u32,
     map: GlobalMap,
@@ -50,27 +51,6 @@ struct Submap {
     remembered: Option<Remembered>,
     /// Keyframes of the current map that were recognised in this one.
     witnesses: BTreeSet<KeyframeId>,
-}
-
-impl Submap {
-    fn new(number: u32, remembered: Option<Remembered>) -> Self {
-        Self {
-            number,
-            map: GlobalMap::default(),
-            covisibility: CovisibilityGraph::default(),
-            places: Places::default(),
-            pose_graph: PoseGraph::default(),
-            long_ties: BTreeSet::new(),
-            records: Vec::new(),
-            past_sessions: Vec::new(),
-            map_from_world: None,
-            georeference: None,
-            travel: Travel::default(),
-            inferring: Inferring::default(),
-            remembered,
-            witnesses: BTreeSet::new(),
-        }
-    }
 }
 
 impl Submaps {
@@ -101,7 +81,8 @@ impl Pipeline {
         }
         self.submaps.begun += 1;
         let remembered = self.recognizer.as_ref().map(|recognizer| recognizer.nothing());
-        self.submaps.aside.push(Submap::new(self.submaps.begun, remembered));
+        let number = self.submaps.begun;
+        self.submaps.aside.push(Submap { number, remembered, ..Submap::default() });
         self.exchange(self.submaps.aside.len() - 1);
         (self.anchor, self.motion, self.lost_frames) = (None, None, 0);
         self.note_other_map();
