@@ -13,6 +13,7 @@ pub mod numeric;
 pub mod robust;
 pub mod se3;
 mod sim3;
+mod svd;
 mod umeyama;
 
 pub use camera::{Camera, Intrinsics};
@@ -21,4 +22,5 @@ pub use error::GeometryError;
 pub use group::{LieGroup, left_jacobian_inverse};
 pub use se3::Se3;
 pub use sim3::Sim3;
+pub use svd::{NearestRotation, nearest_rotation};
 pub use umeyama::{Alignment, align_rigid, align_similarity};

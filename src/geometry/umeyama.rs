@@ -1,9 +1,9 @@
 //! Closed-form alignment of corresponding points (Umeyama, "Least-squares estimation of
 //! transformation parameters between two point patterns", PAMI 1991), weighted.
 
-use nalgebra::{Matrix3, Point3, UnitQuaternion, Vector3};
+use nalgebra::{Matrix3, Point3, Vector3};
 
-use super::{GeometryError, Sim3};
+use super::{GeometryError, Sim3, nearest_rotation};
 
 /// The transform that best maps the source points onto the destination points, with evidence.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -101,8 +101,9 @@ impl Moments {
         weights: Option<&[f64]>,
         with_scale: bool,
     ) -> Result<Alignment, GeometryError> {
-        let (rotation, singular_values, signed_trace) = nearest_rotation(&self.covariance);
-        let scale = if with_scale { signed_trace / self.source_variance } else { 1.0 };
+        let nearest = nearest_rotation(&self.covariance).ok_or_else(|| self.degenerate())?;
+        let (rotation, singular_values) = (nearest.rotation, nearest.singular_values);
+        let scale = if with_scale { nearest.trace / self.source_variance } else { 1.0 };
         let translation = self.destination_mean - rotation * self.source_mean * scale;
         let transform = Sim3 { rotation, translation, scale };
         let rmse_m = weighted_rmse(&transform, weighted(source, destination, weights));
@@ -113,7 +114,8 @@ impl Moments {
     }
 
     fn degenerate(&self) -> GeometryError {
-        degenerate(self.count, nearest_rotation(&self.covariance).1)
+        let values = nearest_rotation(&self.covariance).map_or([0.0; 3], |n| n.singular_values);
+        degenerate(self.count, values)
     }
 }
 
@@ -126,24 +128,6 @@ fn weighted<'a>(
     let weight = move |i: usize| weights.map_or(1.0, |w| w.get(i).copied().unwrap_or(0.0));
     let pairs = source.iter().zip(destination).enumerate();
     pairs.map(move |(i, (p, q))| (p.coords, q.coords, weight(i))).filter(|&(_, _, w)| w > 0.0)
-}
-
-/// The rotation that maximises `trace(R^T covariance)`, the singular values, and that trace.
-fn nearest_rotation(covariance: &Matrix3<f64>) -> (UnitQuaternion<f64>, [f64; 3], f64) {
-    // The decomposition squares what it is given; at unit size no square overflows or vanishes.
-    let size = covariance.amax();
-    if size < f64::MIN_POSITIVE {
-        return (UnitQuaternion::identity(), [0.0; 3], 0.0);
-    }
-    let svd = (covariance / size).svd(true, true);
-    let (u, v_t) = (svd.u.unwrap_or_default(), svd.v_t.unwrap_or_default());
-    let mut sign = Vector3::new(1.0, 1.0, 1.0);
-    if (u * v_t).determinant() < 0.0 {
-        sign.z = -1.0;
-    }
-    let rotation = u * Matrix3::from_diagonal(&sign) * v_t;
-    let d = svd.singular_values * size;
-    (UnitQuaternion::from_matrix(&rotation), [d.x, d.y, d.z], d.dot(&sign))
 }
 
 fn weighted_rmse(

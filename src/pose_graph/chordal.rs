@@ -2,11 +2,11 @@
 //! which is linear once they need not be rotations, then scales and positions (Carlone et al.,
 //! "Initialization techniques for 3D SLAM", 2015).
 
-use nalgebra::{Matrix3, UnitQuaternion, Vector3};
+use nalgebra::{Matrix3, Vector3};
 
 use super::problem::{Edge, Problem};
 use crate::block_system::BlockSystem;
-use crate::geometry::{LieGroup, Sim3};
+use crate::geometry::{LieGroup, Sim3, nearest_rotation};
 
 /// Keeps poses that no edge ties where they are.
 const LOOSE: f64 = 1e-9;
@@ -119,7 +119,7 @@ fn rotate<G: LieGroup<D>, const D: usize>(
     }
     for (pose, unknown) in poses.iter_mut().zip(&problem.unknown) {
         if let Some(unknown) = unknown {
-            pose.rotation = nearest_rotation(&transposed[*unknown].transpose())?;
+            pose.rotation = nearest_rotation(&transposed[*unknown].transpose())?.rotation;
         }
     }
     Some(())
@@ -167,17 +167,4 @@ fn assign<G, const D: usize>(
 
 fn matrix(pose: &Sim3) -> Matrix3<f64> {
     pose.rotation.to_rotation_matrix().into_inner()
-}
-
-/// The rotation nearest to a matrix; `None` for one that is not finite.
-fn nearest_rotation(matrix: &Matrix3<f64>) -> Option<UnitQuaternion<f64>> {
-    if !matrix.iter().all(|v| v.is_finite()) {
-        return None;
-    }
-    let svd = matrix.svd(true, true);
-    let (u, v_t) = svd.u.zip(svd.v_t)?;
-    let sign = (u * v_t).determinant().signum();
-    let rotation = u * Matrix3::from_diagonal(&Vector3::new(1.0, 1.0, sign)) * v_t;
-    let rotation = nalgebra::Rotation3::from_matrix_unchecked(rotation);
-    Some(UnitQuaternion::from_rotation_matrix(&rotation))
 }
