@@ -3,6 +3,9 @@
 
 use super::super::simd::Simd;
 
+/// How far ahead of its use the right operand is asked for: weights come from memory.
+const PREFETCHED_DEPTHS: usize = 16;
+
 /// Where a tile's operands lie: `a` is `[depth][a_step]` of which the first columns are rows of the
 /// tile, `b` is `[depth][b_step]` of which the first two vectors are used.
 #[derive(Clone, Copy)]
@@ -94,6 +97,8 @@ unsafe fn fixed<S: Simd, const ROWS: usize>(s: S, operands: Operands<'_>, target
                 sum[0] = s.fma(x, b0, sum[0]);
                 sum[1] = s.fma(x, b1, sum[1]);
             }
+            s.prefetch(b.wrapping_add(PREFETCHED_DEPTHS * operands.b_step));
+            s.prefetch(b.wrapping_add(PREFETCHED_DEPTHS * operands.b_step + S::LANES));
             a = a.wrapping_add(operands.a_step);
             b = b.wrapping_add(operands.b_step);
         }

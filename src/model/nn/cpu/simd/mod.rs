@@ -32,6 +32,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;
     /// Returns a vector of equal numbers.
     fn splat(self, x: f32) -> Self::V;
+    /// Asks for the line of the cache at `address`, which need not be one of ours.
+    #[inline(always)]
+    fn prefetch(self, _address: *const f32) {}
     /// Returns the first numbers of `from`, of which there are enough.
     fn load(self, from: &[f32]) -> Self::V;
     /// Writes to the first numbers of `to`, of which there are enough.
