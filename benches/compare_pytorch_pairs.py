@@ -84,7 +84,9 @@ def shapes(s):
         for i in range(s.decoder_depth):
             block(f"{decoder}{chain}.{i}", s.decoder, cross=not many)
     norm(decoder + "dec_norm", s.decoder)
-    heads = ("downstream_head",) if many else ("downstream_head1", "downstream_head2")
+    heads = ("downstream_head1", "downstream_head2")
+    if many:
+        heads = ("downstream_head", "downstream_head_local")
     for head in heads:
         if s.model == "dust3r-linear":
             affine(head + ".proj", 1024, s.decoder)

@@ -2,7 +2,9 @@
 //! `benches/compare_pytorch_pairs.py` drives it.
 //!
 //! It waits for commands on standard input: `run` answers with the seconds of encoder and rest and
-//! the peak memory in bytes, `save FILE` with the outputs of one more run in a safetensors file.
+//! the peak memory in bytes, `save FILE` with the outputs of one more run in a safetensors file,
+//! `graph N` with the seconds of all pairs of N images, each image encoded once and each encoded
+//! anew for each of its pairs.
 
 #![allow(clippy::print_stdout)]
 
@@ -42,6 +44,10 @@ fn main() -> anyhow::Result<()> {
             None if line == "run" => {
                 let (_, [encoder, rest]) = run(&network, &images)?;
                 writeln!(out, "{encoder} {rest} {}", peak_bytes())?;
+            }
+            Some(("graph", count)) => {
+                let [once, anew] = graph(&args, &network, count.parse()?)?;
+                writeln!(out, "{once} {anew}")?;
             }
             Some(("save", file)) => {
                 candle_core::safetensors::save(&tensors(&run(&network, &images)?.0)?, file)?;
@@ -84,10 +90,35 @@ fn run(network: &Network, images: &[ImagePlanes]) -> anyhow::Result<(Vec<ViewMap
             let views: Vec<&Encoded> = encoded.iter().collect();
             let ids = ImageIds::Given((0..views.len()).collect());
             let views = network.infer(&views, &ids)?;
-            (views.into_iter().map(|view| view.global).collect(), middle)
+            let (common, own): (Vec<_>, Vec<_>) =
+                views.into_iter().map(|view| (view.global, view.local)).unzip();
+            (common.into_iter().chain(own.into_iter().flatten()).collect(), middle)
         }
     };
     Ok((maps, [(middle - start).as_secs_f64(), middle.elapsed().as_secs_f64()]))
+}
+
+/// Seconds of all pairs of some images in both orders: with each image encoded once, as `recon sfm`
+/// does, and with each encoded for each of its pairs.
+fn graph(args: &Args, network: &Network, count: usize) -> anyhow::Result<[f64; 2]> {
+    let Network::Pair(network) = network else { anyhow::bail!("Fast3R sees all views at once") };
+    let images = (0..count).map(|view| image(args, view)).collect::<Result<Vec<_>, _>>()?;
+    let pairs = || (0..count).flat_map(|i| (i + 1..count).map(move |j| (i, j)));
+    let start = Instant::now();
+    let encoded = images.iter().map(|image| network.encode(&[image]));
+    let encoded = encoded.collect::<Result<Vec<_>, _>>()?;
+    let kept: Vec<_> = pairs()
+        .map(|(i, j)| network.symmetric(&encoded[i], &encoded[j]))
+        .collect::<Result<_, _>>()?;
+    let once = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let anew: Vec<_> = pairs()
+        .map(|(i, j)| {
+            network.symmetric(&network.encode(&[&images[i]])?, &network.encode(&[&images[j]])?)
+        })
+        .collect::<Result<_, _>>()?;
+    anyhow::ensure!(kept == anew, "tokens that are kept change what is said of pairs");
+    Ok([once, start.elapsed().as_secs_f64()])
 }
 
 fn tensors(maps: &[ViewMaps]) -> anyhow::Result<HashMap<String, Tensor>> {

@@ -19,7 +19,7 @@ use crate::frame::Frame;
 use crate::geometry::{Camera, Se3, se3};
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::matching::mutual_nearest;
-use crate::matching::retrieval::{Codebook, PlaceIndex};
+use crate::matching::retrieval::{Appearance, Codebook, PlaceIndex};
 use crate::matching::two_view::{
     Correspondence, Observation, Refusal, TwoViewConfig, TwoViewPose, VerifiedView, relative_pose,
     verify,
@@ -96,8 +96,8 @@ impl Default for RecognitionConfig {
 pub struct ViewFeatures {
     pixels: Vec<Vector2<f64>>,
     descriptors: Vec<f32>,
-    /// Descriptors of the whole image; given up once the index has taken them in.
-    dense: Vec<f32>,
+    /// What the whole image looks like to the index; given up once others are newer.
+    seen: Option<Appearance>,
 }
 
 /// A view that is looked for.
@@ -130,7 +130,7 @@ pub struct Recognizer {
     extractor: Box<dyn FeatureExtractor>,
     features: BTreeMap<KeyframeId, ViewFeatures>,
     index: PlaceIndex,
-    /// The keyframe that still has the descriptors of its whole image.
+    /// The keyframe of which it is still known what its whole image looks like.
     newest: Option<KeyframeId>,
 }
 
@@ -166,19 +166,21 @@ impl Recognizer {
         Some(ViewFeatures {
             pixels: found.pixels.iter().map(|p| p.map(to_working).into()).collect(),
             descriptors: found.descriptors,
-            dense: found.dense,
+            seen: Some(self.index.appearance(&found.dense).ok()?),
         })
     }
 
     /// Takes a keyframe in.
     ///
     /// # Errors
-    /// Where the extractor's descriptors have another length than it says.
+    /// Where another kind of index has seen its image.
     pub fn insert(&mut self, keyframe: KeyframeId, features: ViewFeatures) -> Result<()> {
-        self.index.insert(keyframe, &features.dense)?;
+        if let Some(seen) = &features.seen {
+            self.index.insert(keyframe, seen)?;
+        }
         let last = self.newest.replace(keyframe).and_then(|last| self.features.get_mut(&last));
         if let Some(last) = last {
-            last.dense = Vec::new();
+            last.seen = None;
         }
         self.features.insert(keyframe, features);
         Ok(())
@@ -193,7 +195,8 @@ impl Recognizer {
         features: &ViewFeatures,
         exclude: impl Fn(KeyframeId) -> bool,
     ) -> Result<Vec<KeyframeId>> {
-        let found = self.index.query(&features.dense, self.config.max_candidates, exclude)?;
+        let Some(seen) = &features.seen else { return Ok(Vec::new()) };
+        let found = self.index.query(seen, self.config.max_candidates, exclude)?;
         Ok(found.into_iter().map(|found| found.keyframe).collect())
     }
 

@@ -10,6 +10,7 @@
 mod depth_offset;
 pub mod global;
 mod pair;
+mod progress;
 mod refine;
 mod solve;
 pub mod sparse;
@@ -24,6 +25,7 @@ use crate::sensor::DepthNoise;
 
 pub use depth_offset::{OffsetEstimate, depth_offset};
 pub use pair::AlignmentView;
+pub use progress::{Iteration, Stage, Watch};
 pub use refine::{Refinement, RefinementConfig, refine};
 
 /// How windows are aligned.

@@ -72,6 +72,6 @@ fn unpacked(stored: &KeyframeFeatures) -> ViewFeatures {
     ViewFeatures {
         pixels: stored.pixels.iter().map(|p| p.map(f64::from).into()).collect(),
         descriptors: stored.descriptors.clone(),
-        dense: Vec::new(),
+        seen: None,
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::Device::Cpu;
 use recon_node::export::read_ply;
 
-use crate::support::{Recorded, assert_tells, text};
+use crate::support::{Recorded, assert_tells, png, text};
 
 fn weights(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -40,7 +40,7 @@ fn mast3r_matches_every_pair_and_makes_no_scene_of_noise() {
     let recorded = Recorded::of(3);
     let weights = weights("mast3r");
     let message = recorded.failure(&sfm("mast3r", &weights, &["--cache", "pairs"]), 1);
-    assert_tells(&message, &["aligning a scene", "0 correspondences"]);
+    assert_tells(&message, &["room/rgb: ", "0 of 3 pairs", "show the same things", "--pairs"]);
     assert_eq!(std::fs::read_dir(recorded.path("pairs")).unwrap().count(), 3);
 }
 
@@ -78,8 +78,9 @@ fn retrieval_chooses_the_pairs() {
     let (weights, file) = (weights("mast3r"), weights("retrieval/tiny_retrieval_trainingfree.pth"));
     let arguments = ["--pairs", "retrieval-2-1", "--retrieval", &file, "--cache", "pairs"];
     let message = recorded.failure(&sfm("mast3r", &weights, &arguments), 1);
-    assert_tells(&message, &["aligning a scene"]);
-    assert_eq!(std::fs::read_dir(recorded.path("pairs")).unwrap().count(), 2);
+    assert_tells(&message, &["of 2 pairs"]);
+    // Two pairs, and the words of three photographs.
+    assert_eq!(std::fs::read_dir(recorded.path("pairs")).unwrap().count(), 2 + 3);
     std::fs::write(recorded.path("file.pth"), b"no archive").unwrap();
     let arguments = ["--pairs", "retrieval-2-1", "--retrieval", "file.pth"];
     let output = recorded.recon(&sfm("mast3r", &weights, &arguments)).output().unwrap();
@@ -114,10 +115,17 @@ fn infer_takes_the_same_models() {
     let small = ["--resolution", "96", "--no-mask", "--out", "out"];
     recorded.success(&[arguments.as_slice(), &small].concat());
     assert_eq!(recorded.metrics("out")["model"], "dust3r");
-    let known = ["--resolution", "96", "--intrinsics", "80,80,48,32"];
-    let output = recorded.recon(&[arguments.as_slice(), &known].concat()).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert_tells(&text(&output.stderr), &["dust3r takes images alone", "--intrinsics"]);
+    for option in [
+        ["--intrinsics", "80,80,48,32"],
+        ["--depth", "room/depth"],
+        ["--poses", "room/groundtruth.txt"],
+        ["--conf-percentile", "10"],
+        ["--no-edge-mask", "--quiet"],
+        ["--multi-view-confidence", "--quiet"],
+    ] {
+        let message = recorded.failure(&[arguments.as_slice(), &option].concat(), 2);
+        assert_tells(&message, &["dust3r takes images alone", option[0], "--model mapanything"]);
+    }
 }
 
 #[test]
@@ -127,14 +135,85 @@ fn what_cannot_be_done_is_refused_with_the_remedy() {
     for (arguments, told) in [
         (sfm("mast3r", &dust3r, &[]), "those of dust3r, not of mast3r"),
         (sfm("mast3r", &mast3r, &["--pairs", "all"]), "swin-N"),
+        (sfm("mast3r", &mast3r, &["--pairs", "oneref-2"]), "counted from 0"),
         (sfm("mast3r", &mast3r, &["--pairs", "retrieval-3-2"]), "_retrieval_trainingfree.pth"),
+        (sfm("dust3r", &dust3r, &["--pairs", "retrieval-3-2"]), "needs mast3r"),
         (sfm("fast3r", &mast3r, &["--pairs", "swin-2"]), "leave out --pairs"),
         (sfm("dust3r", &dust3r, &["--coarse-to-fine"]), "needs mast3r"),
-        (sfm("mast3r", "nowhere", &[]), "nowhere"),
         (["sfm", "room/rgb/0000.jpg", "--weights", &mast3r].to_vec(), "two photographs"),
+        (["infer", "room/rgb", "--model", "mast3r"].to_vec(), "mast3r needs --weights"),
     ] {
         let output = recorded.recon(&arguments).output().unwrap();
         assert!(!output.status.success());
         assert_tells(&text(&output.stderr), &[told]);
+    }
+}
+
+/// What is given instead of photographs or weights, exit status, and what the sentence must name:
+/// what is wrong, where, and what to do.
+type Refused = (&'static [&'static str], i32, &'static [&'static str]);
+
+const REFUSED: [Refused; 11] = [
+    (&["nowhere"], 1, &["nowhere", "cannot read the image"]),
+    (&["empty"], 1, &["empty", "no png or jpg or jpeg file", "give a folder"]),
+    (&["phone"], 1, &["phone", "2 of another kind", "convert them"]),
+    (&["room/rgb", "notes.png"], 1, &["notes.png", "give a PNG or JPEG"]),
+    (&["room/rgb/0000.jpg", "cut.jpg"], 1, &["cut.jpg", "give a PNG or JPEG"]),
+    (&["room/rgb", "thin.png"], 1, &["thin.png", "900x9", "leave it out"]),
+    (&["room/rgb", "room/rgb/0001.jpg"], 2, &["0001.jpg", "named twice"]),
+    (&["room/rgb", "--resolution", "100"], 2, &["--resolution", "take 96 or 112"]),
+    (&["room/rgb", "--weights", "nowhere"], 1, &["nowhere", "no such file", "use the files"]),
+    (&["room/rgb", "--weights", "empty"], 1, &["empty", "neither model.safetensors", "use the"]),
+    (&["room/rgb", "--weights", "other"], 1, &["other", "no network of this family", "use the"]),
+];
+
+#[test]
+fn bad_input_is_told_by_every_model_in_one_sentence_with_what_to_do() {
+    let recorded = Recorded::of(2);
+    recorded.write("notes.png", "no image at all");
+    recorded.write("empty/notes.txt", "nothing here");
+    recorded.write("phone/a.HEIC", "a picture");
+    recorded.write("phone/b.heic", "a picture");
+    recorded.write("cut.jpg", recorded.bytes("room/rgb/0001.jpg"));
+    recorded.truncate("cut.jpg", 0.3);
+    recorded.write("thin.png", png(900, 9, vec![9; 8100]));
+    let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/mapanything/v1");
+    for file in ["config.json", "model.safetensors"] {
+        recorded.write(&format!("other/{file}"), std::fs::read(other.join(file)).unwrap());
+    }
+    for (command, model) in
+        [("sfm", "mast3r"), ("infer", "mast3r"), ("infer", "dust3r_linear"), ("infer", "fast3r")]
+    {
+        let weights = weights(model);
+        let model = model.trim_end_matches("_linear");
+        for (given, code, told) in REFUSED {
+            let mut arguments = [&[command, "--model", model, "--out", "out"], given].concat();
+            for usual in [["--weights", &weights], ["--resolution", "96"]] {
+                if !given.contains(&usual[0]) {
+                    arguments.extend(usual);
+                }
+            }
+            assert_tells(&recorded.failure(&arguments, code), told);
+            assert!(!recorded.path("out/points.ply").exists(), "{arguments:?}");
+        }
+    }
+}
+
+/// Photographs of several cameras, upright ones among them.
+#[test]
+fn photographs_of_different_sizes_go_together() {
+    let recorded = Recorded::of(3);
+    let photograph = image::open(recorded.path("room/rgb/0002.jpg")).unwrap();
+    photograph.crop_imm(90, 0, 140, 240).save(recorded.path("room/rgb/0002.jpg")).unwrap();
+    for (model, name) in [("dust3r", "dust3r_linear"), ("fast3r", "fast3r")] {
+        let weights = weights(name);
+        recorded.recon(&sfm(model, &weights, &["--colmap", "text"])).output().unwrap();
+        let sizes: Vec<[u64; 2]> = recorded.metrics("out")["views"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|view| ["width", "height"].map(|side| view[side].as_u64().unwrap()))
+            .collect();
+        assert_eq!(sizes, [[320, 240], [320, 240], [140, 240]], "{model}");
     }
 }

@@ -10,6 +10,7 @@ mod fine;
 mod fixture;
 mod geometry;
 mod networks;
+mod program;
 mod retrieval;
 mod scenes;
 mod support;

@@ -43,7 +43,7 @@ fn retrieval_is_the_reference_from_tokens_to_pairs() {
         assert!(error(&features, &fixture.numbers(&format!("out.{i}.feat"))) < 1e-5);
         let best = model.tokens(image, 32, model.tokens_per_image()).unwrap();
         assert_eq!(best.places, fixture.indices(&format!("out.{i}.topk")));
-        chosen.push(best);
+        chosen.push(model.words(&best).unwrap());
     }
     let similarity = model.similarity(&chosen).unwrap();
     let ours: Vec<f64> = similarity.transpose().iter().copied().collect();

@@ -1,7 +1,10 @@
 //! Whole scenes from recorded pairs, against the truth.
 
+use std::cell::RefCell;
+
 use recon_node::alignment::global::GlobalConfig;
 use recon_node::alignment::sparse::{LensFreedom, SparseConfig};
+use recon_node::alignment::{Iteration, Stage};
 use recon_node::geometry::Se3;
 use recon_node::model::dust3r::reconstruct::{
     OwnMaps, PairGeometry, PlacedMatch, Reconstruction, SparseOptions, dense_tracks,
@@ -17,7 +20,7 @@ fn own(fixture: &Fixture, points: &str, confidence: &str) -> OwnMaps {
 }
 
 /// The recorded pairs of six views, with matches.
-fn matched_pairs(fixture: &Fixture) -> Vec<([usize; 2], PairGeometry)> {
+pub fn matched_pairs(fixture: &Fixture) -> Vec<([usize; 2], PairGeometry)> {
     let pair = |views: &[usize]| {
         let name = format!("in.{}_{}", views[0], views[1]);
         let maps = |map: &str| own(fixture, &format!("{name}.X{map}"), &format!("{name}.C{map}"));
@@ -53,7 +56,8 @@ fn a_scene_of_matched_pairs_is_no_worse_than_the_reference() {
     let scene = |principal_point| {
         let alignment = SparseConfig { principal_point, ..SparseConfig::default() };
         let options = SparseOptions { alignment, ..SparseOptions::default() };
-        reconstruct_sparse(&[(96, 64); 6], pairs.iter().cloned().map(Ok), &options).unwrap()
+        reconstruct_sparse(&[(96, 64); 6], pairs.iter().cloned().map(Ok), &options, &|_| ())
+            .unwrap()
     };
     // Fixed principal points: the reference has 0.00914 and a mean of 0.205 degrees.
     let fixed = scene(LensFreedom::Fixed);
@@ -81,12 +85,30 @@ fn a_scene_of_matched_pairs_is_no_worse_than_the_reference() {
     assert!(errors_px[errors_px.len() / 2] < 1.0, "{}", errors_px[errors_px.len() / 2]);
 }
 
+/// Whoever waits is told of each iteration, stage by stage.
+#[test]
+fn iterations_of_both_stages_are_told() {
+    let fixture = Fixture::open(&data("scene.safetensors"));
+    let told = RefCell::new(Vec::new());
+    let watch = |iteration: Iteration| told.borrow_mut().push(iteration);
+    let pairs = matched_pairs(&fixture).into_iter().map(Ok);
+    let scene = reconstruct_sparse(&[(96, 64); 6], pairs, &SparseOptions::default(), &watch);
+    let told = told.into_inner();
+    let (coarse, fine) = told.split_at(told.partition_point(|i| i.stage == Stage::Coarse));
+    for (stage, iterations) in [(Stage::Coarse, coarse), (Stage::Fine, fine)] {
+        assert!(iterations.len() > 3 && iterations.iter().all(|i| i.stage == stage));
+        assert!(iterations.is_sorted_by(|a, b| a.done < b.done && a.most == b.most));
+        assert!(iterations.iter().all(|i| i.done <= i.most && i.loss.is_finite()));
+    }
+    assert!(fine.last().unwrap().loss <= scene.unwrap().loss.unwrap()[1] * (1.0 + 1e-9));
+}
+
 #[test]
 fn an_image_in_no_pair_is_named() {
     let fixture = Fixture::open(&data("scene.safetensors"));
     let pairs = matched_pairs(&fixture).into_iter().filter(|(views, _)| !views.contains(&4));
     let sizes = [(96, 64); 6];
-    let scene = reconstruct_sparse(&sizes, pairs.map(Ok), &SparseOptions::default());
+    let scene = reconstruct_sparse(&sizes, pairs.map(Ok), &SparseOptions::default(), &|_| ());
     assert!(scene.is_err_and(|e| e.to_string().contains("image 4")));
 }
 
@@ -112,7 +134,8 @@ fn a_scene_of_whole_pointmaps_is_no_worse_than_the_reference() {
         ([a, b], geometry)
     });
     let pairs: Vec<_> = pairs.collect();
-    let scene = reconstruct_global(&[(48, 32); 4], &pairs, &GlobalConfig::default()).unwrap();
+    let scene =
+        reconstruct_global(&[(48, 32); 4], &pairs, &GlobalConfig::default(), &|_| ()).unwrap();
     let (position, rotation) = errors(&scene, &fixture);
     assert!(position <= 0.0080 * 1.1 && rotation <= 0.55 * 1.1, "{position} {rotation}");
     assert!(!scene.is_metric && scene.tracks.is_empty());

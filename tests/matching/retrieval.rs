@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use recon_node::keyframe::KeyframeId;
 use recon_node::matching::mutual_nearest;
-use recon_node::matching::retrieval::{AsmkConfig, AsmkIndex, Codebook, RetrievalIndex};
+use recon_node::matching::retrieval::{
+    Appearance, AsmkConfig, AsmkIndex, Codebook, PlaceIndex, RetrievalIndex,
+};
 
 use crate::fixture::Fixture;
 
@@ -209,5 +211,49 @@ fn a_keyframe_is_found_again_by_what_was_kept_of_its_words() {
     assert!(others.insert_signature(KeyframeId(0), &kept).is_err());
     for spoilt in [&kept[..kept.len() - 1], &kept[4..], &[0.5; 12], &[]] {
         assert!(restored.insert_signature(KeyframeId(7), spoilt).is_err());
+    }
+}
+
+/// An image is looked at once, to look for it and to remember it.
+#[test]
+fn what_an_image_looks_like_serves_both_to_find_and_to_remember_it() {
+    let images: Vec<_> = (0..6).map(|i| numbers(60 * 16, i)).collect();
+    let by_words = words_of(&images);
+    let mut pooled = RetrievalIndex::new(16);
+    for (id, image) in (0..).zip(&images) {
+        pooled.insert(KeyframeId(id), image).unwrap();
+    }
+    let codebook = by_words.codebook().clone();
+    for (codebook, expected) in [
+        (Some(codebook), by_words.query(&images[2], 4, |id| id.0 == 1).unwrap()),
+        (None, pooled.query(&images[2], 4, |id| id.0 == 1).unwrap()),
+    ] {
+        let mut index = PlaceIndex::new(16, codebook);
+        let seen: Vec<Appearance> = images.iter().map(|i| index.appearance(i).unwrap()).collect();
+        for (id, seen) in (0..).zip(&seen) {
+            index.insert(KeyframeId(id), seen).unwrap();
+        }
+        assert_eq!(index.query(&seen[2], 4, |id| id.0 == 1).unwrap(), expected);
+    }
+}
+
+#[test]
+fn what_another_index_has_seen_is_refused() {
+    let image = numbers(60 * 16, 1);
+    let mut words = PlaceIndex::Words(words_of(&[image.clone()]));
+    let mut pooled = PlaceIndex::new(16, None);
+    let (by_words, by_all) =
+        (words.appearance(&image).unwrap(), pooled.appearance(&image).unwrap());
+    assert!(
+        words.insert(KeyframeId(1), &by_all).is_err()
+            && words.query(&by_all, 1, |_| false).is_err()
+    );
+    assert!(pooled.insert(KeyframeId(1), &by_words).is_err());
+    let Appearance::Words(seen) = by_words else { panic!("not by words") };
+    let spoil: [fn(&mut Vec<u32>); 3] = [|w| w.reverse(), |w| w[0] = 1 << 20, |w| w.truncate(3)];
+    for spoil in spoil {
+        let mut other = seen.clone();
+        spoil(&mut other.known.words);
+        assert!(words.insert(KeyframeId(1), &Appearance::Words(other)).is_err());
     }
 }

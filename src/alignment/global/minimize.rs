@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::normal::{DIM, Reduced, ViewPlan, reduced};
 use super::state::{GlobalState, weight};
 use super::{GlobalConfig, PairwiseMaps};
+use crate::alignment::progress::{Iteration, Stage, Watch};
 use crate::geometry::{Sim3, se3};
 
 /// Distances below this share of the world's extent weigh no more.
@@ -23,6 +24,7 @@ pub(super) fn minimize(
     mut state: GlobalState,
     pairs: &[PairwiseMaps<'_>],
     config: &GlobalConfig,
+    watch: Watch<'_>,
 ) -> (GlobalState, usize) {
     let plans = plans(&state, pairs, config.pixels_per_view);
     let floor = FLOOR_SHARE * extent(&state);
@@ -44,6 +46,8 @@ pub(super) fn minimize(
                 failures += 1;
             }
         }
+        let (done, most) = (iteration + 1, config.iterations);
+        watch(Iteration { stage: Stage::Global, done, most, loss });
         if failures >= PATIENCE {
             return (state, iteration + 1);
         }

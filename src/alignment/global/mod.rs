@@ -14,6 +14,7 @@ use nalgebra::Vector3;
 
 pub use state::{GlobalView, global_loss};
 
+use super::progress::Watch;
 use crate::error::{Error, Result};
 use crate::geometry::Sim3;
 use crate::raster::Raster;
@@ -70,10 +71,23 @@ pub fn align_global(
     pairs: &[PairwiseMaps<'_>],
     config: &GlobalConfig,
 ) -> Result<GlobalAlignment> {
+    align_global_watched(sizes, pairs, config, &|_| ())
+}
+
+/// Does the same, and tells `watch` of each iteration.
+///
+/// # Errors
+/// As [`align_global`].
+pub fn align_global_watched(
+    sizes: &[(usize, usize)],
+    pairs: &[PairwiseMaps<'_>],
+    config: &GlobalConfig,
+    watch: Watch<'_>,
+) -> Result<GlobalAlignment> {
     check(sizes, pairs)?;
     let start = start::start(sizes, pairs)?;
     let before = global_loss(&start.views, pairs, &start.world_from_pairs);
-    let (mut found, iterations) = minimize::minimize(start, pairs, config);
+    let (mut found, iterations) = minimize::minimize(start, pairs, config, watch);
     minimize::settle_depths(&mut found, pairs);
     let after = global_loss(&found.views, pairs, &found.world_from_pairs);
     Ok(GlobalAlignment {

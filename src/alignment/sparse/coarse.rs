@@ -5,7 +5,7 @@ use super::evidence::{StageResult, ViewResidual, inliers};
 use super::factor::{Factor, Softening};
 use super::fine::Gauge;
 use super::loss::GammaLoss;
-use super::minimize::Search;
+use super::minimize::{Search, Told};
 use super::normal::Term;
 use super::placement::{matches_of, place};
 use super::pointmap::PointmapDistance;
@@ -13,6 +13,7 @@ use super::reduced::Columns;
 use super::scene::{MatchedPair, PairPointmap, SparseScene};
 use super::state::{FOCAL, SIZE, SceneState};
 use super::{LensFreedom, SparseConfig};
+use crate::alignment::progress::{Stage, Watch};
 use crate::error::{Error, Result};
 
 /// The power of the loss of 3D distances.
@@ -85,6 +86,16 @@ pub fn align_coarse(
     priors: &[&dyn Factor],
     config: &SparseConfig,
 ) -> Result<StageResult> {
+    align(scene, priors, config, &|_| ())
+}
+
+/// Does the same, and tells `watch` of each iteration.
+pub(super) fn align(
+    scene: &SparseScene,
+    priors: &[&dyn Factor],
+    config: &SparseConfig,
+    watch: Watch<'_>,
+) -> Result<StageResult> {
     let data = Data::of(scene, config)?;
     let mut state = SceneState::new(scene);
     let confidence: Vec<f64> = scene.views.iter().map(|view| view.confidence).collect();
@@ -113,6 +124,7 @@ pub fn align_coarse(
         sizes_from_one: !gauge.known_scale,
         max_iterations: config.coarse_iterations,
         min_gain: MIN_GAIN,
+        told: Told { stage: Stage::Coarse, most: config.coarse_iterations, watch },
     };
     let start = state.clone();
     let mut found = search.begin(state);

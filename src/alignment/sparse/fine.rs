@@ -6,7 +6,7 @@ use super::coarse::{Data, terms, views_without_matches};
 use super::evidence::{StageResult, ViewResidual, inliers};
 use super::factor::{Factor, Softening};
 use super::loss::GammaLoss;
-use super::minimize::{Found, Search};
+use super::minimize::{Found, Search, Told};
 use super::normal::{Term, objective};
 use super::placement::place;
 use super::reduced::Columns;
@@ -14,6 +14,7 @@ use super::reprojection::Reprojection;
 use super::scene::SparseScene;
 use super::state::{CENTRE, FOCAL, PRINCIPAL_POINT, SIZE, SceneState};
 use super::{LensFreedom, SparseConfig};
+use crate::alignment::progress::{Stage, Watch};
 use crate::error::{Error, Result};
 use crate::geometry::Se3;
 
@@ -24,6 +25,11 @@ const MIN_GAIN: f64 = 1e-6;
 /// Far off, the median falls from round to round, and what it is rounded off by with it.
 const MAX_ROUNDS: usize = 8;
 const SETTLED: f64 = 0.8;
+/// Iterations of a round, and of the next to last one.
+const ROUND: usize = 3;
+const LAST_ROUND: usize = 6;
+/// Iterations before those that the configuration counts, at most.
+const ROUNDED_OFF: usize = (MAX_ROUNDS + 1) * ROUND + LAST_ROUND;
 /// A depth may sit in a minimum of its own, beside a better one at these multiples.
 const DEPTH_FACTORS: [f64; 18] = [
     0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 0.985, 1.015, 1.03, 1.06, 1.1, 1.18, 1.25, 1.4, 1.6,
@@ -68,6 +74,17 @@ pub fn align_fine(
     priors: &[&dyn Factor],
     config: &SparseConfig,
 ) -> Result<StageResult> {
+    align(scene, start, priors, config, &|_| ())
+}
+
+/// Does the same, and tells `watch` of each iteration.
+pub(super) fn align(
+    scene: &SparseScene,
+    start: &SceneState,
+    priors: &[&dyn Factor],
+    config: &SparseConfig,
+    watch: Watch<'_>,
+) -> Result<StageResult> {
     let data = Data::of(scene, config)?;
     check_start(scene, start)?;
     let loss = GammaLoss::new(GAMMA);
@@ -99,6 +116,7 @@ pub fn align_fine(
         sizes_from_one: !config.free_depths && !gauge.known_scale && scale_matters,
         min_gain: MIN_GAIN,
         max_iterations: config.fine_iterations,
+        told: Told { stage: Stage::Fine, most: ROUNDED_OFF + config.fine_iterations, watch },
     };
     let begin = better_start(scene, start, &data, &gauge, &terms)?;
     let found = descend(&search, &matches, begin);
@@ -111,14 +129,14 @@ fn descend(search: &Search<'_>, matches: &[Reprojection], start: SceneState) -> 
     let mut median = median_length(matches, &start);
     let mut found = search.begin(start);
     for _ in 0..MAX_ROUNDS {
-        search.run(&mut found, Softening(median), 3);
+        search.run(&mut found, Softening(median), ROUND);
         let before = std::mem::replace(&mut median, median_length(matches, &found.state));
         if median > SETTLED * before {
             break;
         }
     }
-    search.run(&mut found, Softening(0.3 * median), 3);
-    search.run(&mut found, Softening::NONE, 6);
+    search.run(&mut found, Softening(0.3 * median), ROUND);
+    search.run(&mut found, Softening::NONE, LAST_ROUND);
     if search.with_depths {
         search.search_depths(&mut found, &DEPTH_FACTORS);
     }

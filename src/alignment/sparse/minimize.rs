@@ -7,6 +7,7 @@ use super::normal::{Normal, Term, objective};
 use super::reduced::{Columns, ReducedSolver};
 use super::schur::{depth_steps, reduce};
 use super::state::{SIZE, SceneState, ViewStep};
+use crate::alignment::progress::{Iteration, Stage, Watch};
 
 /// What to minimise over, and for how long.
 pub struct Search<'a> {
@@ -22,6 +23,25 @@ pub struct Search<'a> {
     pub max_iterations: usize,
     /// Ends when an iteration gains less than this share of the cost.
     pub min_gain: f64,
+    /// Who is told of iterations.
+    pub told: Told<'a>,
+}
+
+/// Who is told of iterations, and as what.
+#[derive(Clone, Copy)]
+pub struct Told<'a> {
+    /// The search that they are of.
+    pub stage: Stage,
+    /// How many there are at most.
+    pub most: usize,
+    /// Is told.
+    pub watch: Watch<'a>,
+}
+
+impl Told<'_> {
+    fn tell(&self, done: usize, loss: f64) {
+        (self.watch)(Iteration { stage: self.stage, done, most: self.most, loss });
+    }
 }
 
 /// Where a search ended.
@@ -77,6 +97,7 @@ impl Search<'_> {
             };
             found.converged = cost - next.cost < self.min_gain * cost;
             (found.state, cost) = (next.state, next.cost);
+            self.told.tell(found.iterations, cost);
             if found.converged {
                 break;
             }

@@ -44,6 +44,7 @@ pub use scene::{Match, MatchedPair, PairPointmap, Sample, SparseScene, SparseVie
 pub use state::{SceneState, VIEW_DIM, ViewState, ViewStep};
 pub use tree::{KinematicTree, TreeRule, kinematic_tree};
 
+use super::progress::Watch;
 use crate::error::Result;
 
 /// Which of a lens's unknowns fine alignment may change.
@@ -124,7 +125,20 @@ pub fn align_sparse(
     priors: &[&dyn Factor],
     config: &SparseConfig,
 ) -> Result<SparseAlignment> {
-    let coarse = align_coarse(scene, priors, config)?;
-    let fine = align_fine(scene, &coarse.state, priors, config)?;
+    align_sparse_watched(scene, priors, config, &|_| ())
+}
+
+/// Does the same, and tells `watch` of each iteration.
+///
+/// # Errors
+/// As [`align_sparse`].
+pub fn align_sparse_watched(
+    scene: &SparseScene,
+    priors: &[&dyn Factor],
+    config: &SparseConfig,
+    watch: Watch<'_>,
+) -> Result<SparseAlignment> {
+    let coarse = coarse::align(scene, priors, config, watch)?;
+    let fine = fine::align(scene, &coarse.state, priors, config, watch)?;
     Ok(SparseAlignment { coarse, fine })
 }

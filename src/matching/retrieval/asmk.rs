@@ -27,13 +27,24 @@ impl Default for AsmkConfig {
     }
 }
 
-/// The words of an image with their signatures.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Signatures {
+/// Words with their signatures.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Signatures {
     /// Ascending.
-    pub(super) words: Vec<u32>,
-    /// [`AsmkIndex::signature_len`] numbers for each word.
-    pub(super) bits: Vec<u32>,
+    pub words: Vec<u32>,
+    /// A bit for each number of a word's centroid, in numbers of 32 bits: of each word as many, one
+    /// word's after the other.
+    pub bits: Vec<u32>,
+}
+
+/// What an image is to an index: which words its descriptors fall into is the costly part, and is
+/// found once for both.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ImageWords {
+    /// What it is known by: each descriptor counts for the nearest word.
+    pub known: Signatures,
+    /// What it is looked for by: each descriptor counts for several.
+    pub asked: Signatures,
 }
 
 /// An index of keyframes by their local descriptors. Inserting costs no more with many than with
@@ -71,6 +82,11 @@ impl AsmkIndex {
         Self::new(self.codebook.clone(), self.config.clone())
     }
 
+    /// Returns the words that images are told apart by.
+    pub fn codebook(&self) -> &Codebook {
+        &self.codebook
+    }
+
     /// Returns how many keyframes there are.
     pub fn len(&self) -> usize {
         self.keyframes.len()
@@ -81,14 +97,67 @@ impl AsmkIndex {
         self.keyframes.is_empty()
     }
 
-    /// Adds a keyframe with its descriptors (flat, as long as the codebook's).
+    /// Returns the words of an image with these descriptors (flat, as long as the codebook's).
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] for no whole number of descriptors.
+    pub fn words_of(&self, descriptors: &[f32]) -> Result<ImageWords> {
+        let dim = self.codebook.dim();
+        if !descriptors.len().is_multiple_of(dim) {
+            return Err(Error::ShapeMismatch {
+                what: "numbers of an image's descriptors",
+                expected: format!("a multiple of {dim}"),
+                found: descriptors.len().to_string(),
+            });
+        }
+        let rows: Vec<&[f32]> = descriptors.chunks_exact(dim).collect();
+        let asked = self.config.words_per_query_descriptor;
+        let nearest = self.codebook.nearest(descriptors, asked.max(1));
+        let signatures = |count: usize| {
+            let words = nearest.iter().map(|words| &words[..count.min(words.len())]);
+            self.signatures(&rows, words)
+        };
+        Ok(ImageWords { known: signatures(1), asked: signatures(asked) })
+    }
+
+    /// Returns whether words that were kept are of a codebook like this one.
+    pub fn fits(&self, image: &ImageWords) -> bool {
+        [&image.known, &image.asked].into_iter().all(|signatures| {
+            let Signatures { words, bits } = signatures;
+            bits.len() == words.len() * self.signature_len()
+                && words.is_sorted_by(|a, b| a < b)
+                && words.last().is_none_or(|last| (*last as usize) < self.codebook.len())
+        })
+    }
+
+    /// Adds a keyframe with its descriptors (flat, as long as the codebook's).
+    ///
+    /// # Errors
+    /// As [`AsmkIndex::words_of`].
     pub fn insert(&mut self, keyframe: KeyframeId, descriptors: &[f32]) -> Result<()> {
-        let signatures = self.signatures(descriptors, 1)?;
-        self.insert_signatures(keyframe, signatures);
+        let words = self.words_of(descriptors)?;
+        self.insert_words(keyframe, &words)
+    }
+
+    /// Adds a keyframe with its words.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for words of another codebook.
+    pub fn insert_words(&mut self, keyframe: KeyframeId, image: &ImageWords) -> Result<()> {
+        self.check(image)?;
+        self.insert_signatures(keyframe, image.known.clone());
         Ok(())
+    }
+
+    fn check(&self, image: &ImageWords) -> Result<()> {
+        if self.fits(image) {
+            return Ok(());
+        }
+        Err(Error::ShapeMismatch {
+            what: "words of an image",
+            expected: format!("words of a codebook of {}", self.codebook.len()),
+            found: "words of another kind".to_owned(),
+        })
     }
 
     pub(super) fn insert_signatures(&mut self, keyframe: KeyframeId, signatures: Signatures) {
@@ -106,14 +175,27 @@ impl AsmkIndex {
     /// `exclude` does not name, the most similar first; of equals the one inserted first.
     ///
     /// # Errors
-    /// As [`AsmkIndex::insert`].
+    /// As [`AsmkIndex::words_of`].
     pub fn query(
         &self,
         descriptors: &[f32],
         count: usize,
         exclude: impl Fn(KeyframeId) -> bool,
     ) -> Result<Vec<Retrieved>> {
-        let scores = self.scores(descriptors)?;
+        self.query_words(&self.words_of(descriptors)?, count, exclude)
+    }
+
+    /// Returns the same for an image with these words.
+    ///
+    /// # Errors
+    /// As [`AsmkIndex::insert_words`].
+    pub fn query_words(
+        &self,
+        image: &ImageWords,
+        count: usize,
+        exclude: impl Fn(KeyframeId) -> bool,
+    ) -> Result<Vec<Retrieved>> {
+        let scores = self.scores_of_words(image)?;
         Ok(best(self.keyframes.iter().copied().zip(scores), count, exclude))
     }
 
@@ -121,10 +203,18 @@ impl AsmkIndex {
     /// descriptors, 0..1.
     ///
     /// # Errors
-    /// As [`AsmkIndex::insert`].
+    /// As [`AsmkIndex::words_of`].
     pub fn scores(&self, descriptors: &[f32]) -> Result<Vec<f64>> {
-        let query = self.signatures(descriptors, self.config.words_per_query_descriptor)?;
-        Ok(self.scores_of(&query))
+        self.scores_of_words(&self.words_of(descriptors)?)
+    }
+
+    /// Returns the same for an image with these words.
+    ///
+    /// # Errors
+    /// As [`AsmkIndex::insert_words`].
+    pub fn scores_of_words(&self, image: &ImageWords) -> Result<Vec<f64>> {
+        self.check(image)?;
+        Ok(self.scores_of(&image.asked))
     }
 
     pub(super) fn scores_of(&self, query: &Signatures) -> Vec<f64> {
@@ -156,30 +246,22 @@ impl AsmkIndex {
         self.codebook.dim().div_ceil(32)
     }
 
-    /// The words of an image, each descriptor counting for the `words` nearest.
-    fn signatures(&self, descriptors: &[f32], words: usize) -> Result<Signatures> {
-        let dim = self.codebook.dim();
-        if !descriptors.len().is_multiple_of(dim) {
-            return Err(Error::ShapeMismatch {
-                what: "numbers of an image's descriptors",
-                expected: format!("a multiple of {dim}"),
-                found: descriptors.len().to_string(),
-            });
-        }
-        let rows: Vec<&[f32]> = descriptors.chunks_exact(dim).collect();
-        let nearest = self.codebook.nearest(descriptors, words);
-        let mut assigned: Vec<(u32, usize)> = Vec::with_capacity(rows.len() * words);
-        for (row, nearest) in nearest.iter().enumerate() {
-            assigned.extend(nearest.iter().map(|&word| (word, row)));
-        }
+    /// The words that descriptors count for, each with its signature.
+    fn signatures<'a>(
+        &self,
+        rows: &[&[f32]],
+        words: impl Iterator<Item = &'a [u32]>,
+    ) -> Signatures {
+        let pairs = words.enumerate().flat_map(|(row, words)| words.iter().map(move |w| (*w, row)));
+        let mut assigned: Vec<(u32, usize)> = pairs.collect();
         assigned.sort_unstable();
-        let mut signatures = Signatures { words: Vec::new(), bits: Vec::new() };
+        let mut signatures = Signatures::default();
         for group in assigned.chunk_by(|a, b| a.0 == b.0) {
             let members = group.iter().map(|&(_, row)| rows[row]);
             signatures.words.push(group[0].0);
             signatures.bits.extend(self.signature(group[0].0, members));
         }
-        Ok(signatures)
+        signatures
     }
 
     /// The sign bits of the summed differences between descriptors and a word's centroid.

@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
+use super::search::{Lengths, Words};
 use crate::error::{Error, Result};
-
-/// Descriptors that are compared with a centroid while it is at hand: trained codebooks are larger
-/// than the caches.
-const ROWS: usize = 32;
 
 /// Centroids of descriptors; clones share them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Codebook {
     dim: usize,
     centroids: Arc<[f32]>,
+    lengths: Lengths,
+    /// Tells it from others.
+    check: [u8; 4],
 }
 
 impl Codebook {
@@ -25,13 +23,18 @@ impl Codebook {
     pub fn new(dim: usize, centroids: impl Into<Arc<[f32]>>) -> Result<Self> {
         let centroids = centroids.into();
         if dim > 0 && !centroids.is_empty() && centroids.len().is_multiple_of(dim) {
-            return Ok(Self { dim, centroids });
+            return Ok(Self::of(dim, centroids));
         }
         Err(Error::ShapeMismatch {
             what: "numbers of a codebook",
             expected: format!("a multiple of {dim}, not zero"),
             found: centroids.len().to_string(),
         })
+    }
+
+    fn of(dim: usize, centroids: Arc<[f32]>) -> Self {
+        let (lengths, check) = (Lengths::of(dim, &centroids), check(&centroids));
+        Self { dim, centroids, lengths, check }
     }
 
     /// Returns the codebook of `words` centroids that Lloyd's algorithm finds in flat
@@ -76,10 +79,9 @@ impl Codebook {
         &self.centroids
     }
 
-    /// Returns what tells the codebook from others (FNV-1a, by Fowler, Noll and Vo).
+    /// Returns what tells the codebook from others.
     pub(super) fn check(&self) -> [u8; 4] {
-        let mixed = |hash: u32, v: &f32| (hash ^ v.to_bits()).wrapping_mul(0x0100_0193);
-        self.centroids.iter().fold(0x811c_9dc5, mixed).to_le_bytes()
+        self.check
     }
 
     /// Returns the centroid of a word.
@@ -90,18 +92,8 @@ impl Codebook {
     /// Returns the `count` words nearest to each of flat `descriptors`, the nearest first; of
     /// equals the lower.
     pub fn nearest(&self, descriptors: &[f32], count: usize) -> Vec<Vec<u32>> {
-        let groups = descriptors.par_chunks(ROWS * self.dim);
-        groups.flat_map_iter(|group| self.nearest_of_group(group, count)).collect()
-    }
-
-    fn nearest_of_group(&self, group: &[f32], count: usize) -> impl Iterator<Item = Vec<u32>> {
-        let mut best = vec![Vec::with_capacity(count + 1); group.len() / self.dim];
-        for (word, centroid) in (0u32..).zip(self.centroids.chunks_exact(self.dim)) {
-            for (best, descriptor) in best.iter_mut().zip(group.chunks_exact(self.dim)) {
-                keep(best, count, squared_distance(descriptor, centroid), word);
-            }
-        }
-        best.into_iter().map(|best| best.into_iter().map(|(_, word)| word).collect())
+        let Self { dim, centroids, lengths, .. } = self;
+        Words { dim: *dim, centroids, lengths }.nearest(descriptors, count)
     }
 
     /// Each centroid at the mean of the samples that are nearest to it, where there are any.
@@ -120,30 +112,12 @@ impl Codebook {
             count => (sum / count as f64) as f32,
         };
         let centroids = sums.iter().zip(self.centroids.iter()).enumerate().map(mean).collect();
-        Self { dim: self.dim, centroids }
+        Self::of(self.dim, centroids)
     }
 }
 
-/// Keeps the `count` nearest words, ascending by distance.
-fn keep(best: &mut Vec<(f32, u32)>, count: usize, distance: f32, word: u32) {
-    if best.len() == count && best.last().is_none_or(|&(worst, _)| distance >= worst) {
-        return;
-    }
-    let place = best.partition_point(|&(d, _)| d <= distance);
-    best.insert(place, (distance, word));
-    best.truncate(count);
-}
-
-/// Squared distance, summed in eight lanes so that it is fast and always the same.
-fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let (a_eights, b_eights) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest = a_eights.remainder().iter().zip(b_eights.remainder());
-    let rest: f32 = rest.map(|(a, b)| (a - b) * (a - b)).sum();
-    for (a, b) in a_eights.zip(b_eights) {
-        for l in 0..8 {
-            lanes[l] += (a[l] - b[l]) * (a[l] - b[l]);
-        }
-    }
-    rest + lanes.iter().sum::<f32>()
+/// What tells numbers from others (FNV-1a, by Fowler, Noll and Vo).
+fn check(numbers: &[f32]) -> [u8; 4] {
+    let mixed = |hash: u32, v: &f32| (hash ^ v.to_bits()).wrapping_mul(0x0100_0193);
+    numbers.iter().fold(0x811c_9dc5, mixed).to_le_bytes()
 }

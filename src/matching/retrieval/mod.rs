@@ -7,6 +7,7 @@
 mod asmk;
 mod codebook;
 mod place;
+mod search;
 mod sketches;
 mod stored;
 
@@ -15,9 +16,9 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::keyframe::KeyframeId;
 
-pub use asmk::{AsmkConfig, AsmkIndex};
+pub use asmk::{AsmkConfig, AsmkIndex, ImageWords, Signatures};
 pub use codebook::Codebook;
-pub use place::PlaceIndex;
+pub use place::{Appearance, PlaceIndex};
 use sketches::Sketches;
 
 /// A keyframe that resembles a query.
@@ -73,12 +74,21 @@ impl RetrievalIndex {
         self.keyframes.is_empty()
     }
 
-    /// Adds a keyframe with its descriptors: flat, of unit length, of the whole image.
+    /// Returns the signature of an image with these descriptors: flat, of unit length, of the
+    /// whole image.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] for no whole number of descriptors.
+    pub fn signature(&self, descriptors: &[f32]) -> Result<Vec<f32>> {
+        signature(self.dim, descriptors)
+    }
+
+    /// Adds a keyframe with its descriptors.
+    ///
+    /// # Errors
+    /// As [`RetrievalIndex::signature`].
     pub fn insert(&mut self, keyframe: KeyframeId, descriptors: &[f32]) -> Result<()> {
-        let signature = signature(self.dim, descriptors)?;
+        let signature = self.signature(descriptors)?;
         self.insert_signature(keyframe, &signature)
     }
 

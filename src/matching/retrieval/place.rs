@@ -1,7 +1,7 @@
 //! Either kind of index, by what descriptors come with.
 
-use super::{AsmkConfig, AsmkIndex, Codebook, RetrievalIndex, Retrieved};
-use crate::error::Result;
+use super::{AsmkConfig, AsmkIndex, Codebook, ImageWords, RetrievalIndex, Retrieved};
+use crate::error::{Error, Result};
 use crate::keyframe::KeyframeId;
 
 /// An index of keyframes by the descriptors of their whole images.
@@ -11,6 +11,15 @@ pub enum PlaceIndex {
     Pooled(RetrievalIndex),
     /// By the trained words that they fall into.
     Words(AsmkIndex),
+}
+
+/// What an image looks like to an index: found once, to look for the image and to remember it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Appearance {
+    /// What its descriptors are together.
+    Pooled(Vec<f32>),
+    /// The words that they fall into.
+    Words(ImageWords),
 }
 
 impl PlaceIndex {
@@ -31,31 +40,50 @@ impl PlaceIndex {
         }
     }
 
-    /// Adds a keyframe with its descriptors.
+    /// Returns what an image with these descriptors looks like.
     ///
     /// # Errors
-    /// [`crate::error::Error::ShapeMismatch`] for no whole number of descriptors.
-    pub fn insert(&mut self, keyframe: KeyframeId, descriptors: &[f32]) -> Result<()> {
+    /// [`Error::ShapeMismatch`] for no whole number of descriptors.
+    pub fn appearance(&self, descriptors: &[f32]) -> Result<Appearance> {
         match self {
-            Self::Pooled(index) => index.insert(keyframe, descriptors),
-            Self::Words(index) => index.insert(keyframe, descriptors),
+            Self::Pooled(index) => index.signature(descriptors).map(Appearance::Pooled),
+            Self::Words(index) => index.words_of(descriptors).map(Appearance::Words),
         }
     }
 
-    /// Returns at most `count` keyframes that resemble an image with these descriptors and that
+    /// Adds a keyframe by what its image looks like.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for what another kind of index has seen.
+    pub fn insert(&mut self, keyframe: KeyframeId, seen: &Appearance) -> Result<()> {
+        match (self, seen) {
+            (Self::Pooled(index), Appearance::Pooled(seen)) => {
+                index.insert_signature(keyframe, seen)
+            }
+            (Self::Words(index), Appearance::Words(seen)) => index.insert_words(keyframe, seen),
+            _ => Err(unlike()),
+        }
+    }
+
+    /// Returns at most `count` keyframes that resemble an image that looks like this and that
     /// `exclude` does not name, the most similar first.
     ///
     /// # Errors
     /// As [`PlaceIndex::insert`].
     pub fn query(
         &self,
-        descriptors: &[f32],
+        seen: &Appearance,
         count: usize,
         exclude: impl Fn(KeyframeId) -> bool,
     ) -> Result<Vec<Retrieved>> {
-        match self {
-            Self::Pooled(index) => index.query(descriptors, count, exclude),
-            Self::Words(index) => index.query(descriptors, count, exclude),
+        match (self, seen) {
+            (Self::Pooled(index), Appearance::Pooled(seen)) => {
+                index.query_signature(seen, count, exclude)
+            }
+            (Self::Words(index), Appearance::Words(seen)) => {
+                index.query_words(seen, count, exclude)
+            }
+            _ => Err(unlike()),
         }
     }
 
@@ -84,8 +112,16 @@ impl PlaceIndex {
     /// As [`PlaceIndex::insert_signature`].
     pub fn query_signature(&self, signature: &[f32], count: usize) -> Result<Vec<Retrieved>> {
         match self {
-            Self::Pooled(index) => index.query_signature(signature, count),
+            Self::Pooled(index) => index.query_signature(signature, count, |_| false),
             Self::Words(index) => index.query_signature(signature, count),
         }
+    }
+}
+
+fn unlike() -> Error {
+    Error::ShapeMismatch {
+        what: "what an image looks like",
+        expected: "what this kind of index sees".to_owned(),
+        found: "what another kind sees".to_owned(),
     }
 }

@@ -29,14 +29,19 @@ impl RetrievalIndex {
         Ok(())
     }
 
-    /// Returns at most `count` keyframes that resemble an image of this signature, the most
-    /// similar first.
+    /// Returns at most `count` keyframes that resemble an image of this signature and that
+    /// `exclude` does not name, the most similar first.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] for a signature of another length.
-    pub fn query_signature(&self, signature: &[f32], count: usize) -> Result<Vec<Retrieved>> {
+    pub fn query_signature(
+        &self,
+        signature: &[f32],
+        count: usize,
+        exclude: impl Fn(KeyframeId) -> bool,
+    ) -> Result<Vec<Retrieved>> {
         self.check(signature)?;
-        Ok(self.most_similar(signature, count, |_| false))
+        Ok(self.most_similar(signature, count, exclude))
     }
 
     fn check(&self, signature: &[f32]) -> Result<()> {

@@ -91,10 +91,10 @@ fn reconstruct_pairs(network: &PairNetwork, encoded: &[Encoded]) -> Result<Recon
         Ok(([i, j], PairGeometry::of(&network.symmetric(&encoded[i], &encoded[j])?)?))
     });
     if is_metric {
-        reconstruct_sparse(&sizes, pairs, &SparseOptions::default())
+        reconstruct_sparse(&sizes, pairs, &SparseOptions::default(), &|_| ())
     } else {
         let pairs = pairs.collect::<Result<Vec<_>>>()?;
-        reconstruct_global(&sizes, &pairs, &GlobalConfig::default())
+        reconstruct_global(&sizes, &pairs, &GlobalConfig::default(), &|_| ())
     }
 }
 

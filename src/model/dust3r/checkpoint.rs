@@ -120,6 +120,9 @@ fn weight_file(path: &Path) -> Result<PathBuf> {
     if path.is_file() {
         return Ok(path.to_owned());
     }
+    if !path.exists() {
+        return Err(Error::input(path, "there is no such file or folder of weights", REMEDY));
+    }
     let safetensors = path.join("model.safetensors");
     if safetensors.is_file() {
         return Ok(safetensors);

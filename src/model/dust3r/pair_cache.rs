@@ -1,5 +1,5 @@
-//! Results of pairs on disk, by what they are results of: a run that was ended goes on where it
-//! was, and other settings of what follows cost no inference.
+//! Results of pairs and words of images on disk, by what they are results of: a run that was ended
+//! goes on where it was, and other settings of what follows cost no inference.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,13 +12,17 @@ use nalgebra::Vector3;
 use sha2::{Digest, Sha256};
 
 use super::reconstruct::{OwnMaps, PairGeometry, PlacedMatch};
+use super::retrieval::retrieval_files;
 use crate::error::{Error, Result};
+use crate::matching::retrieval::{ImageWords, Signatures};
 use crate::raster::Raster;
 
 /// Changes with everything that makes old results wrong.
 const VERSION: &[u8] = b"recon pairs 2";
 /// What is read of weights to tell them from others, from their beginning and their end.
 const FINGERPRINT_BYTES: u64 = 1 << 20;
+/// The same for words of images.
+const WORDS_VERSION: &[u8] = b"recon words 1";
 const MAPS: [&str; 4] = ["first", "second", "second_in_first", "first_in_second"];
 
 /// A folder of results.
@@ -35,7 +39,17 @@ impl PairCache {
     /// Where the folder cannot be made or the weights cannot be read.
     pub fn open(folder: &Path, weights: &Path) -> Result<Self> {
         fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder of pairs"))?;
-        Ok(Self { folder: folder.to_owned(), weights: fingerprint(weights)? })
+        Ok(Self { folder: folder.to_owned(), weights: fingerprint(&files_of(weights)?)? })
+    }
+
+    /// Returns the cache, in the same folder, of the words that the retrieval model at `retrieval`
+    /// finds in images.
+    ///
+    /// # Errors
+    /// Where its files cannot be read.
+    pub fn of_words(&self, retrieval: &Path) -> Result<WordsCache> {
+        let retrieval = fingerprint(&retrieval_files(retrieval))?;
+        Ok(WordsCache { folder: self.folder.clone(), models: [self.weights, retrieval] })
     }
 
     /// Returns the result of what the network has looked at, if it is there and whole: two images
@@ -50,44 +64,87 @@ impl PairCache {
     /// # Errors
     /// Where it cannot be written.
     pub fn store(&self, images: &[&RgbImage], pair: &PairGeometry) -> Result<()> {
-        let path = self.path(images);
-        let part = path.with_extension("part");
-        let problem = |error: candle_core::Error| {
-            let remedy = "give another folder with --cache";
-            Error::input(&part, format!("the pair cannot be kept ({error})"), remedy)
-        };
-        let tensors = tensors(pair).map_err(problem)?;
-        safetensors::save(&tensors, &part).map_err(problem)?;
-        fs::rename(&part, &path).map_err(Error::io(&path, "keep the pair"))
+        save(&self.path(images), tensors(pair))
     }
 
     fn path(&self, images: &[&RgbImage]) -> PathBuf {
-        let mut hash = Sha256::new();
-        hash.update(VERSION);
-        hash.update(self.weights);
-        for image in images {
-            hash.update(image.width().to_le_bytes());
-            hash.update(image.height().to_le_bytes());
-            hash.update(image.as_raw());
-        }
-        let name: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        self.folder.join(format!("{name}.safetensors"))
+        self.folder.join(name_of(VERSION, &[self.weights], images))
     }
+}
+
+/// A folder of words of images.
+#[derive(Debug)]
+pub struct WordsCache {
+    folder: PathBuf,
+    models: [[u8; 32]; 2],
+}
+
+impl WordsCache {
+    /// Returns the words of an image at the network's size, if they are there and whole.
+    pub fn load(&self, image: &RgbImage) -> Option<ImageWords> {
+        let tensors = safetensors::load(self.path(image), &Device::Cpu).ok()?;
+        let signatures = |name: &str| -> candle_core::Result<Signatures> {
+            let numbers = |part: &str| get(&tensors, &format!("{name}.{part}"))?.to_vec1::<u32>();
+            Ok(Signatures { words: numbers("words")?, bits: numbers("bits")? })
+        };
+        Some(ImageWords { known: signatures("known").ok()?, asked: signatures("asked").ok()? })
+    }
+
+    /// Keeps the words of an image.
+    ///
+    /// # Errors
+    /// Where they cannot be written.
+    pub fn store(&self, image: &RgbImage, words: &ImageWords) -> Result<()> {
+        let mut tensors = Ok(HashMap::new());
+        for (name, signatures) in [("known", &words.known), ("asked", &words.asked)] {
+            for (part, numbers) in [("words", &signatures.words), ("bits", &signatures.bits)] {
+                let tensor = Tensor::from_slice(numbers, numbers.len(), &Device::Cpu);
+                tensors = tensors.and_then(|mut tensors: HashMap<String, Tensor>| {
+                    tensors.insert(format!("{name}.{part}"), tensor?);
+                    Ok(tensors)
+                });
+            }
+        }
+        save(&self.path(image), tensors)
+    }
+
+    fn path(&self, image: &RgbImage) -> PathBuf {
+        self.folder.join(name_of(WORDS_VERSION, &self.models, &[image]))
+    }
+}
+
+/// The file's name for results of a kind, of models and images.
+fn name_of(version: &[u8], models: &[[u8; 32]], images: &[&RgbImage]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(version);
+    models.iter().for_each(|model| hash.update(model));
+    for image in images {
+        hash.update(image.width().to_le_bytes());
+        hash.update(image.height().to_le_bytes());
+        hash.update(image.as_raw());
+    }
+    let name: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{name}.safetensors")
+}
+
+/// Writes tensors so that a file is whole or not there.
+fn save(path: &Path, tensors: candle_core::Result<HashMap<String, Tensor>>) -> Result<()> {
+    let part = path.with_extension("part");
+    let problem = |error: candle_core::Error| {
+        let remedy = "give another folder with --cache";
+        Error::input(&part, format!("the result cannot be kept ({error})"), remedy)
+    };
+    safetensors::save(&tensors.map_err(problem)?, &part).map_err(problem)?;
+    fs::rename(&part, path).map_err(Error::io(path, "keep the result"))
 }
 
 /// Tells weights by their sizes, beginnings and ends: reading gigabytes would take longer than a
 /// pair.
-fn fingerprint(weights: &Path) -> Result<[u8; 32]> {
-    let mut files = vec![weights.to_owned()];
-    if weights.is_dir() {
-        let entries = fs::read_dir(weights).map_err(Error::io(weights, "look at the weights"))?;
-        files = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
-        files.sort();
-    }
+fn fingerprint(files: &[PathBuf]) -> Result<[u8; 32]> {
     let mut hash = Sha256::new();
     for path in files {
-        let io = || Error::io(&path, "look at the weights");
-        let mut file = fs::File::open(&path).map_err(io())?;
+        let io = || Error::io(path, "look at the weights");
+        let mut file = fs::File::open(path).map_err(io())?;
         let length = file.metadata().map_err(io())?.len();
         hash.update(length.to_le_bytes());
         let mut bytes = Vec::new();
@@ -99,6 +156,18 @@ fn fingerprint(weights: &Path) -> Result<[u8; 32]> {
         hash.update(&bytes);
     }
     Ok(hash.finalize().into())
+}
+
+/// The files of a folder, or the file.
+fn files_of(weights: &Path) -> Result<Vec<PathBuf>> {
+    if !weights.is_dir() {
+        return Ok(vec![weights.to_owned()]);
+    }
+    let entries = fs::read_dir(weights).map_err(Error::io(weights, "look at the weights"))?;
+    let files = entries.flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = files.filter(|path| path.is_file()).collect();
+    files.sort();
+    Ok(files)
 }
 
 fn tensors(pair: &PairGeometry) -> candle_core::Result<HashMap<String, Tensor>> {
@@ -193,6 +262,24 @@ mod tests {
         fs::write(&weights, b"other weights").expect("written");
         let other = PairCache::open(&folder.path().join("pairs"), &weights).expect("opened");
         assert_eq!(other.load(&[&image(1), &image(2)]), None);
+    }
+
+    #[test]
+    fn words_come_back_for_the_same_image_and_models_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str| folder.path().join(name);
+        let names = ["weights", "x_retrieval_trainingfree.pth", "x_retrieval_codebook.pkl"];
+        names.iter().for_each(|name| fs::write(file(name), name).expect("written"));
+        let cache = PairCache::open(&file("kept"), &file("weights")).expect("opened");
+        let open = || cache.of_words(&file(names[1])).expect("opened");
+        let signatures = |words: Vec<u32>| Signatures { bits: vec![u32::MAX; words.len()], words };
+        let words = ImageWords { known: signatures(vec![3]), asked: signatures(vec![3, 7]) };
+        let image = |v: u8| RgbImage::from_pixel(4, 2, image::Rgb([v; 3]));
+        open().store(&image(1), &words).expect("stored");
+        assert_eq!(open().load(&image(1)), Some(words));
+        assert_eq!(open().load(&image(2)), None);
+        fs::write(file(names[2]), b"other words").expect("written");
+        assert_eq!(open().load(&image(1)), None);
     }
 
     #[test]

@@ -56,14 +56,8 @@ impl PairFeatures {
     /// # Errors
     /// [`Error::Usage`] for the model of another network.
     pub fn with_retrieval(self, model: RetrievalModel) -> Result<Self> {
-        let (taken, given) = (model.token_width(), self.pairs()?.token_width());
-        if taken == given {
-            return Ok(Self { retrieval: Some(model), ..self });
-        }
-        Err(Error::Usage(format!(
-            "the retrieval model takes tokens of {taken} numbers, and the network has {given}; use \
-             the files of one release"
-        )))
+        model.check_width(self.pairs()?.token_width())?;
+        Ok(Self { retrieval: Some(model), ..self })
     }
 
     fn pairs(&self) -> Result<&PairNetwork> {

@@ -8,6 +8,9 @@ use recon_node::error::{Error, Result};
 
 const IMAGE_ENDINGS: [&str; 3] = ["png", "jpg", "jpeg"];
 const DEPTH_ENDINGS: [&str; 1] = ["png"];
+/// What else pictures are kept as: passed over, and told of where nothing else is there.
+const OTHER_ENDINGS: [&str; 9] =
+    ["avif", "bmp", "cr2", "dng", "heic", "heif", "tif", "tiff", "webp"];
 
 /// Returns the image files that are named, one by one or by their folders.
 ///
@@ -23,6 +26,7 @@ pub fn images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
                 "give a folder with PNG or JPEG images",
             )?);
         } else {
+            std::fs::metadata(path).map_err(Error::io(path, "read the image"))?;
             images.push(path.clone());
         }
     }
@@ -72,17 +76,24 @@ pub fn depths(paths: &[PathBuf], images: &[PathBuf]) -> Result<Vec<Option<PathBu
 /// The files of a folder with one of the endings, by name.
 fn in_folder(folder: &Path, endings: &[&str], remedy: &'static str) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).map_err(Error::io(folder, "list the folder"))?;
-    let mut files = Vec::new();
+    let (mut files, mut others) = (Vec::new(), 0);
     for entry in entries {
         let path = entry.map_err(Error::io(folder, "list the folder"))?.path();
         let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-        if ending.is_some_and(|ending| endings.contains(&ending.as_str())) && path.is_file() {
+        let ends = |endings: &[&str]| ending.as_deref().is_some_and(|e| endings.contains(&e));
+        if ends(endings) && path.is_file() {
             files.push(path);
+        } else if ends(&OTHER_ENDINGS) {
+            others += 1;
         }
     }
     files.sort_by(|a, b| natural_order(a, b));
     if files.is_empty() {
-        let problem = format!("there is no {} file in it", endings.join(" or "));
+        let others = match others {
+            0 => String::new(),
+            _ => format!(" ({others} of another kind cannot be read: convert them)"),
+        };
+        let problem = format!("there is no {} file in it{others}", endings.join(" or "));
         return Err(Error::input(folder, problem, remedy));
     }
     Ok(files)

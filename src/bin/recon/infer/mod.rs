@@ -142,13 +142,10 @@ impl Args {
 
     /// The same for a model that takes images alone: every pair of them.
     fn for_family(&self) -> Result<crate::sfm::Args> {
-        let known = &self.known;
-        let is_known =
-            known.intrinsics.is_some() || !known.depth.is_empty() || known.poses.is_some();
-        if is_known {
+        if let Some(option) = self.option_beyond_images() {
             return Err(Error::Usage(format!(
-                "{} takes images alone; leave out --intrinsics, --depth and --poses, or use \
-                 --model {NAME}",
+                "{} takes images alone, and has no use for {option}; leave it out, or use --model \
+                 {NAME}",
                 self.model
             )));
         }
@@ -174,6 +171,22 @@ impl Args {
             quiet: self.quiet,
             ..crate::sfm::Args::default()
         })
+    }
+
+    /// An option that is given, and that models which take images alone would pass over.
+    fn option_beyond_images(&self) -> Option<&'static str> {
+        let (known, mask) = (&self.known, &self.mask);
+        let given = [
+            ("--intrinsics", known.intrinsics.is_some()),
+            ("--depth", !known.depth.is_empty()),
+            ("--depth-scale", known.depth_scale.is_some()),
+            ("--poses", known.poses.is_some()),
+            ("--not-metric", known.not_metric),
+            ("--conf-percentile", mask.conf_percentile.is_some()),
+            ("--no-edge-mask", mask.no_edge_mask),
+            ("--multi-view-confidence", mask.multi_view_confidence),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(option, _)| option)
     }
 
     fn colmap_format(&self) -> Option<ColmapFormat> {

@@ -3,9 +3,11 @@
 mod pairs;
 mod photographs;
 mod results;
+mod stages;
+mod work;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use recon_node::alignment::global::GlobalConfig;
@@ -25,6 +27,10 @@ use recon_node::model::{family_side_px, open_family};
 use self::pairs::Pairs;
 use self::photographs::Photographs;
 use self::results::{Results, Seconds};
+use self::stages::Stages;
+use self::work::Work;
+use crate::infer::files;
+use crate::progress::warn;
 
 /// Points of less confidence are left out, unless told otherwise.
 pub const MIN_CONFIDENCE: f32 = 1.5;
@@ -158,7 +164,27 @@ impl Args {
         found.map_or_else(|| Err(missing()), |file| Ok(Some(file)))
     }
 
+    /// What the longer side of photographs is brought to.
+    fn long_side_px(&self) -> Result<usize> {
+        family_side_px(self.resolution).map_err(|error| match error {
+            Error::InvalidConfig { reason, .. } => Error::Usage(format!("--resolution: {reason}")),
+            other => other,
+        })
+    }
+
     fn check(&self) -> Result<()> {
+        self.long_side_px()?;
+        if self.weights.is_empty() {
+            return Err(Error::Usage(format!(
+                "{} needs --weights: a folder with model.safetensors and config.json, or a .pth \
+                 file; the released ones are for non-commercial use",
+                self.model
+            )));
+        }
+        if self.pairs.needs_similarity() && self.model != Family::Mast3r.name() {
+            let text = "--pairs retrieval-… needs mast3r, whose encoder its retrieval model is for";
+            return Err(Error::Usage(text.into()));
+        }
         self.retrieval_file()?;
         if self.coarse_to_fine && self.model != Family::Mast3r.name() {
             let text = "--coarse-to-fine needs mast3r: the other models match no pixels";
@@ -175,48 +201,84 @@ impl Args {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     args.check()?;
-    let photographs = Photographs::read(&args.images, family_side_px(args.resolution)?)?;
-    create_folder(&args.out)?;
+    let stages = Stages::new(args.quiet);
+    let files = files::images(&args.images)?;
+    if files.len() < 2 && args.model != Family::Fast3r.name() {
+        return Err(one_photograph(args, &files).into());
+    }
+    stages.begin("weights", None);
     let start = Instant::now();
     let network = open_family(&args.model_config()?)?;
     let load = start.elapsed().as_secs_f64();
+    let photographs = Photographs::read(files, args.long_side_px()?, &stages)?;
+    create_folder(&args.out)?;
     let start = Instant::now();
-    let scene = reconstruct(args, &photographs, &network)?;
+    let (scene, work) = reconstruct(args, &photographs, &network, &stages)?;
     let seconds = Seconds { load, reconstruct: start.elapsed().as_secs_f64() };
     drop(network);
-    let results = Results { photographs: &photographs, scene: &scene, args, seconds };
+    stages.begin("results", None);
+    let warning = work.warning(&photographs.paths(), args.min_pair_confidence);
+    let results = Results { photographs: &photographs, scene: &scene, args, seconds, work };
     results.write()?;
+    stages.finish();
+    if let Some(warning) = warning {
+        warn(&warning);
+    }
     if !args.quiet {
         writeln!(std::io::stdout(), "{}", results.table())?;
     }
     Ok(results.verdict()?)
 }
 
+fn one_photograph(args: &Args, files: &[PathBuf]) -> Error {
+    let name = files.first().map(|file| file.display().to_string()).unwrap_or_default();
+    Error::Usage(format!(
+        "{name} is one photograph, and {} needs two photographs or more of one scene, since depth \
+         comes from pairs; name more, or a folder of them (fast3r takes one, too)",
+        args.model
+    ))
+}
+
 fn reconstruct(
     args: &Args,
     photographs: &Photographs,
     network: &Network,
-) -> Result<Reconstruction> {
+    stages: &Stages,
+) -> Result<(Reconstruction, Work)> {
     let network = match network {
-        Network::Fast3r(network) => return many(photographs, network),
+        Network::Fast3r(network) => return many(photographs, network, stages),
         Network::Pair(network) => network,
     };
-    if photographs.len() < 2 {
-        return Err(Error::Usage("give two photographs or more: depth comes from pairs".into()));
-    }
-    let pairs = Pairs::new(args, photographs, network)?;
+    let mut pairs = Pairs::new(args, photographs, network, stages)?;
     let sizes = photographs.sizes();
-    if network.family() == Family::Mast3r {
-        reconstruct_sparse(&sizes, pairs, &args.sparse_options())
+    let watch = |iteration| stages.iteration(iteration);
+    let scene = if network.family() == Family::Mast3r {
+        reconstruct_sparse(&sizes, pairs.by_ref(), &args.sparse_options(), &watch)
     } else {
-        let pairs = pairs.collect::<Result<Vec<_>>>()?;
-        reconstruct_global(&sizes, &pairs, &GlobalConfig::default())
-    }
+        let all = pairs.by_ref().collect::<Result<Vec<_>>>()?;
+        reconstruct_global(&sizes, &all, &GlobalConfig::default(), &watch)
+    };
+    let work = pairs.work;
+    let place = args.images.first().map_or(Path::new(""), PathBuf::as_path);
+    let scene = scene.map_err(|error| work.explained(error, place, args.min_pair_confidence))?;
+    Ok((scene, work))
 }
 
-fn many(photographs: &Photographs, network: &Fast3rNetwork) -> Result<Reconstruction> {
-    let encoded = photographs.planes().map(|planes| network.encode(&planes?));
-    let encoded = encoded.collect::<Result<Vec<_>>>()?;
+fn many(
+    photographs: &Photographs,
+    network: &Fast3rNetwork,
+    stages: &Stages,
+) -> Result<(Reconstruction, Work)> {
+    stages.begin("encoder", Some(photographs.len()));
+    let mut encoded = Vec::new();
+    for planes in photographs.planes() {
+        encoded.push(network.encode(&planes?)?);
+        stages.step();
+    }
+    stages.begin("all photographs", None);
     let views: Vec<&Encoded> = encoded.iter().collect();
-    reconstruct_many(&network.infer(&views, &ImageIds::Seeded(1))?, &ManyOptions::default())
+    let views = network.infer(&views, &ImageIds::Seeded(1))?;
+    stages.begin("poses", None);
+    let scene = reconstruct_many(&views, &ManyOptions::default())?;
+    Ok((scene, Work::of_encoder(encoded.len())))
 }

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use image::RgbImage;
-use recon_node::error::Result;
+use recon_node::error::{Error, Result};
 use recon_node::model::dust3r::ImagePlanes;
 use recon_node::model::dust3r::preprocess::{FamilyFitting, planes};
 
-use crate::infer::{files, read_image};
+use super::stages::Stages;
+use crate::infer::read_image;
 
 /// A photograph.
 pub struct Photograph {
@@ -25,18 +26,23 @@ pub struct Photograph {
 pub struct Photographs(pub Vec<Photograph>);
 
 impl Photographs {
-    /// Reads the photographs at `paths`, brought to this longer side.
+    /// Reads the photographs in `files`, brought to this longer side.
     ///
     /// # Errors
     /// Where a file cannot be read, or a photograph is too narrow.
-    pub fn read(paths: &[PathBuf], long_side_px: usize) -> Result<Self> {
+    pub fn read(files: Vec<PathBuf>, long_side_px: usize, stages: &Stages) -> Result<Self> {
+        stages.begin("photographs", Some(files.len()));
         let read = |path: PathBuf| {
             let (image, _) = read_image(&path)?;
             let size = image.dimensions();
-            let fitting = FamilyFitting::new(size.0 as usize, size.1 as usize, long_side_px)?;
+            let fitting = FamilyFitting::new(size.0 as usize, size.1 as usize, long_side_px);
+            let fitting = fitting.map_err(|error| {
+                Error::input(&path, error.to_string(), "leave it out, or change --resolution")
+            })?;
+            stages.step();
             Ok(Photograph { path, size, image: fitting.image(&image)?, fitting })
         };
-        files::images(paths)?.into_iter().map(read).collect::<Result<_>>().map(Self)
+        files.into_iter().map(read).collect::<Result<_>>().map(Self)
     }
 
     /// Returns how many there are.

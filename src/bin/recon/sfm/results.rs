@@ -15,6 +15,7 @@ use recon_node::model::dust3r::reconstruct::{
 
 use super::Args;
 use super::photographs::{Photograph, Photographs};
+use super::work::Work;
 use crate::infer::{colmap_format, files};
 use crate::report::peak_rss_mb;
 
@@ -37,6 +38,8 @@ pub struct Results<'a> {
     pub args: &'a Args,
     /// How long it took.
     pub seconds: Seconds,
+    /// What was done.
+    pub work: Work,
 }
 
 /// All figures of a run.
@@ -49,6 +52,7 @@ struct Figures {
     tracks: usize,
     is_metric: bool,
     loss: Option<[f64; 2]>,
+    work: Work,
     seconds: Seconds,
     peak_rss_mb: Option<f64>,
     views: Vec<ViewFigures>,
@@ -176,6 +180,7 @@ impl Results<'_> {
             tracks: self.scene.tracks.len(),
             is_metric: self.scene.is_metric,
             loss: self.scene.loss,
+            work: self.work.clone(),
             seconds: self.seconds,
             peak_rss_mb: peak_rss_mb(),
             views: self.views().map(view).collect(),

@@ -1,12 +1,14 @@
 //! DUSt3R's way: all pointmaps of all pairs at once.
 
 use super::{OwnMaps, PairGeometry, ReconstructedView, Reconstruction};
-use crate::alignment::global::{GlobalConfig, GlobalView, PairwiseMaps, align_global};
+use crate::alignment::Watch;
+use crate::alignment::global::{GlobalConfig, GlobalView, PairwiseMaps, align_global_watched};
 use crate::error::{Error, Result};
 use crate::geometry::{Intrinsics, Se3};
 use crate::raster::Raster;
 
-/// Returns the scene of views of these sizes from all pairs.
+/// Returns the scene of views of these sizes from all pairs; `watch` is told of the iterations of
+/// their alignment.
 ///
 /// # Errors
 /// Where a pair has not kept all of its pixels, a view is in no pair, or the pairs do not tie all
@@ -15,12 +17,13 @@ pub fn reconstruct_global(
     sizes: &[(usize, usize)],
     pairs: &[([usize; 2], PairGeometry)],
     config: &GlobalConfig,
+    watch: Watch<'_>,
 ) -> Result<Reconstruction> {
     if pairs.iter().any(|(_, pair)| pair.matches.is_some()) {
         return Err(Error::Usage("global alignment needs pairs of DUSt3R, with all pixels".into()));
     }
     let maps: Vec<PairwiseMaps<'_>> = pairs.iter().flat_map(both).collect();
-    let aligned = align_global(sizes, &maps, config)?;
+    let aligned = align_global_watched(sizes, &maps, config, watch)?;
     let views = aligned.views.iter().enumerate().map(|(i, view)| {
         let confidence = best_confidence(i, &maps, view);
         reconstructed(view, confidence)

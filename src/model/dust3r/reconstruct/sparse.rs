@@ -8,9 +8,10 @@ use rayon::prelude::*;
 
 use super::cleaning::hide_behind;
 use super::{OwnMaps, PairGeometry, PlacedMatch, ReconstructedView, Reconstruction, Track};
+use crate::alignment::Watch;
 use crate::alignment::sparse::{
     CELL_PX, CanonicalBuilder, CanonicalView, Match, MatchedPair, PairPointmap, Sample, SceneState,
-    SparseConfig, SparseScene, TreeRule, align_sparse, kinematic_tree,
+    SparseConfig, SparseScene, TreeRule, align_sparse_watched, kinematic_tree,
 };
 use crate::error::{Error, Result};
 use crate::geometry::Intrinsics;
@@ -45,7 +46,8 @@ struct Kept {
 }
 
 /// Returns the scene of views of these sizes from all pairs, which are taken one by one, so that
-/// those of a large collection need not be in memory together.
+/// those of a large collection need not be in memory together; `watch` is told of the iterations of
+/// their alignment.
 ///
 /// # Errors
 /// Where a pair cannot be had or has no matches, a view is in no pair, or the pairs do not tie all
@@ -54,6 +56,7 @@ pub fn reconstruct_sparse(
     sizes: &[(usize, usize)],
     pairs: impl IntoIterator<Item = Result<([usize; 2], PairGeometry)>>,
     options: &SparseOptions,
+    watch: Watch<'_>,
 ) -> Result<Reconstruction> {
     let mut builders = sizes
         .iter()
@@ -79,7 +82,7 @@ pub fn reconstruct_sparse(
     });
     let canonical = canonical.collect::<Result<Vec<_>>>()?;
     let scene = scene(&canonical, &kept);
-    let aligned = align_sparse(&scene, &[], &options.alignment)?.fine;
+    let aligned = align_sparse_watched(&scene, &[], &options.alignment, watch)?.fine;
     let state = aligned.state;
     let views = dense_views(&canonical, &state, options.clean);
     let reconstruction = Reconstruction {

@@ -11,10 +11,10 @@ use nalgebra::{DMatrix, RowDVector};
 
 use crate::error::{Error, Result};
 use crate::keyframe::KeyframeId;
-use crate::matching::retrieval::{AsmkConfig, AsmkIndex, Codebook};
+use crate::matching::retrieval::{AsmkConfig, AsmkIndex, Codebook, ImageWords};
 
 pub(super) use released::is_retrieval;
-pub use released::retrieval_beside;
+pub use released::{retrieval_beside, retrieval_files};
 
 /// Tokens of an image that count, where the checkpoint does not say how many.
 pub const TOKENS_PER_IMAGE: usize = 300;
@@ -57,7 +57,8 @@ pub struct RetrievalModel {
     before: Option<Whitening>,
     projector: Option<Projector>,
     after: Option<Whitening>,
-    codebook: Codebook,
+    /// Holds the words, and no image.
+    index: AsmkIndex,
     tokens_per_image: usize,
 }
 
@@ -85,7 +86,7 @@ impl RetrievalModel {
             before: Whitening::of(tensors, "prewhiten")?,
             projector: Projector::of(tensors, options.is_residual)?,
             after: Whitening::of(tensors, "postwhiten")?,
-            codebook,
+            index: AsmkIndex::new(codebook, AsmkConfig::default()),
             tokens_per_image: options.tokens_per_image,
         };
         model.check().map(|()| model)
@@ -98,7 +99,8 @@ impl RetrievalModel {
         };
         let projector = self.projector.as_ref().map(|part| &part.matrix);
         let projector = projector.map(|matrix| ("projector", matrix.nrows(), matrix.ncols()));
-        let words = Some(("codebook", self.codebook.dim(), self.codebook.dim()));
+        let dim = self.codebook().dim();
+        let words = Some(("codebook", dim, dim));
         let parts = [whitening(&self.before), projector, whitening(&self.after), words];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
         let unfit = parts.windows(2).find(|two| two[0].2 != two[1].1);
@@ -111,7 +113,7 @@ impl RetrievalModel {
 
     /// Returns the words that features fall into.
     pub fn codebook(&self) -> &Codebook {
-        &self.codebook
+        self.index.codebook()
     }
 
     /// Returns how many numbers a token has.
@@ -119,7 +121,22 @@ impl RetrievalModel {
         let whitening = self.before.as_ref().map(|part| part.matrix.nrows());
         let projector = self.projector.as_ref().map(|part| part.matrix.nrows());
         let after = self.after.as_ref().map(|part| part.matrix.nrows());
-        whitening.or(projector).or(after).unwrap_or(self.codebook.dim())
+        whitening.or(projector).or(after).unwrap_or(self.codebook().dim())
+    }
+
+    /// Returns once it is known that tokens of a network have as many numbers as the model takes.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for the model of another network.
+    pub fn check_width(&self, given: usize) -> Result<()> {
+        let taken = self.token_width();
+        if taken == given {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "the retrieval model takes tokens of {taken} numbers, and the network has {given}; use \
+             the files of one release"
+        )))
     }
 
     /// Returns how many tokens of an image count.
@@ -162,18 +179,31 @@ impl RetrievalModel {
         Ok((weights, x))
     }
 
-    /// Returns how alike images are, by the tokens of each; the rows are queries.
+    /// Returns the words of an image, by its tokens that count.
     ///
     /// # Errors
     /// Where features have another width than the words.
-    pub fn similarity(&self, images: &[RetrievalTokens]) -> Result<DMatrix<f64>> {
-        let mut index = AsmkIndex::new(self.codebook.clone(), AsmkConfig::default());
+    pub fn words(&self, image: &RetrievalTokens) -> Result<ImageWords> {
+        self.index.words_of(&image.features)
+    }
+
+    /// Returns whether words that were kept are of a codebook like this model's.
+    pub fn fits(&self, image: &ImageWords) -> bool {
+        self.index.fits(image)
+    }
+
+    /// Returns how alike images are, by the words of each; the rows are queries.
+    ///
+    /// # Errors
+    /// Where words are of another codebook.
+    pub fn similarity(&self, images: &[ImageWords]) -> Result<DMatrix<f64>> {
+        let mut index = self.index.clone();
         for (id, image) in (0u32..).zip(images) {
-            index.insert(KeyframeId(id), &image.features)?;
+            index.insert_words(KeyframeId(id), image)?;
         }
         let mut all = DMatrix::zeros(images.len(), images.len());
         for (i, image) in images.iter().enumerate() {
-            for (j, score) in index.scores(&image.features)?.into_iter().enumerate() {
+            for (j, score) in index.scores_of_words(image)?.into_iter().enumerate() {
                 all[(i, j)] = score;
             }
         }

@@ -35,6 +35,13 @@ pub fn retrieval_beside(weights: &Path) -> Option<PathBuf> {
     files.into_iter().min()
 }
 
+/// Returns the files of the retrieval model at `path`.
+pub fn retrieval_files(path: &Path) -> Vec<PathBuf> {
+    let codebook =
+        (path.extension().is_some_and(|ending| ending == "pth")).then(|| codebook_of(path));
+    [path.to_owned()].into_iter().chain(codebook).collect()
+}
+
 /// Whether a file has the name of a released retrieval checkpoint.
 pub(in super::super) fn is_retrieval(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
