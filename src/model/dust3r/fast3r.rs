@@ -15,7 +15,7 @@ use super::maps::ViewMaps;
 use super::{FamilyConfig, failed};
 use crate::error::{Error, Result};
 use crate::model::mapanything::taps::Taps;
-use crate::model::nn::{LayerNorm, Linear, Weights, set_precision};
+use crate::model::nn::{LayerNorm, Linear, Weights, run_on, set_precision};
 
 /// The ε of the fusion's blocks: PyTorch's default, unlike everywhere else in the family.
 const FUSION_EPSILON: f64 = 1e-5;
@@ -129,7 +129,8 @@ impl Fast3rNetwork {
     /// # Errors
     /// Where the device fails.
     pub fn encode(&self, image: &ImagePlanes) -> Result<Encoded> {
-        self.encoder.forward(&[image], &Taps::off()).map_err(failed(Family::Fast3r.name()))
+        run_on(self.device(), || self.encoder.forward(&[image], &Taps::off()))
+            .map_err(failed(Family::Fast3r.name()))
     }
 
     /// Returns what the network says of views, which may differ in size and shape.
@@ -157,7 +158,7 @@ impl Fast3rNetwork {
             };
             views.iter().map(view).collect::<candle_core::Result<_>>()
         };
-        all().map_err(failed(Family::Fast3r.name()))
+        run_on(self.device(), all).map_err(failed(Family::Fast3r.name()))
     }
 
     /// All tokens of all views after they have seen each other.

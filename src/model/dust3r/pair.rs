@@ -13,7 +13,7 @@ use super::heads::{Head, HeadTokens};
 use super::maps::ViewMaps;
 use crate::error::{Error, Result};
 use crate::model::mapanything::taps::Taps;
-use crate::model::nn::{Weights, set_precision};
+use crate::model::nn::{Weights, run_on, set_precision};
 
 /// What the network says of a pair, both in the frame of the first view.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +102,8 @@ impl PairNetwork {
     /// # Errors
     /// Where they are not of one size, or the device fails.
     pub fn encode(&self, images: &[&ImagePlanes]) -> Result<Encoded> {
-        self.encoder.forward(images, &Taps::off()).map_err(failed(self.family.name()))
+        run_on(self.device(), || self.encoder.forward(images, &Taps::off()))
+            .map_err(failed(self.family.name()))
     }
 
     /// Returns what the network says of two views, which may differ in size.
@@ -151,6 +152,10 @@ impl PairNetwork {
     }
 
     fn pairs(&self, views: [&Encoded; 2], taps: &Taps) -> candle_core::Result<Vec<PairMaps>> {
+        run_on(self.device(), || self.maps(views, taps))
+    }
+
+    fn maps(&self, views: [&Encoded; 2], taps: &Taps) -> candle_core::Result<Vec<PairMaps>> {
         let [first, second] = self.decoder.forward(views, taps)?;
         let maps = |side: usize, tokens: &HeadTokens| {
             let name = ["head1", "head2"][side];

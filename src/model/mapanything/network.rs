@@ -11,7 +11,7 @@ use super::info_sharing::{InfoSharing, SharedViews, ViewTokens};
 use super::pose_head::PoseHead;
 use super::scale_head::ScaleHead;
 use super::taps::Taps;
-use crate::model::nn::Weights;
+use crate::model::nn::{Weights, run_on};
 
 /// Views that the encoder sees at once: enough to fill the machine, few enough that a long window
 /// needs no more memory than a short one.
@@ -66,6 +66,10 @@ impl Network {
     /// Returns the tokens of `images` `[N, H, W, 3]`, normalised colours, sides multiples of 14.
     /// What is known of a view has no part in them: they can be kept and used again.
     pub fn encode(&self, images: &Tensor, taps: &Taps) -> Result<EncodedViews> {
+        run_on(&self.device, || self.encoded(images, taps))
+    }
+
+    fn encoded(&self, images: &Tensor, taps: &Taps) -> Result<EncodedViews> {
         let views = images.dim(0)?;
         // Who listens wants all views in one tensor.
         let at_once = if taps.are_on() { views.max(1) } else { ENCODER_VIEWS };
@@ -85,6 +89,16 @@ impl Network {
     /// Returns the output for encoded views, the first of which sets the frame of all poses;
     /// `priors` has an entry for each view. The dense head sees `head_views` views at once.
     pub fn infer(
+        &self,
+        views: &EncodedViews,
+        priors: &[ViewPriors],
+        head_views: usize,
+        taps: &Taps,
+    ) -> Result<RawOutput> {
+        run_on(&self.device, || self.output(views, priors, head_views, taps))
+    }
+
+    fn output(
         &self,
         views: &EncodedViews,
         priors: &[ViewPriors],

@@ -1,8 +1,8 @@
 //! Listening to a network at work, for comparison with the reference.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Result, Tensor};
 
@@ -14,7 +14,7 @@ pub struct Taps(Option<Listening>);
 #[derive(Debug)]
 struct Listening {
     wanted: BTreeSet<String>,
-    results: RefCell<BTreeMap<String, Tensor>>,
+    results: Mutex<BTreeMap<String, Tensor>>,
 }
 
 impl Taps {
@@ -26,7 +26,7 @@ impl Taps {
     /// Returns taps that record results of these names; a result of one view alone has the name
     /// that is wanted and the view's number in brackets behind it.
     pub fn on(wanted: impl IntoIterator<Item = String>) -> Self {
-        let (wanted, results) = (wanted.into_iter().collect(), RefCell::default());
+        let (wanted, results) = (wanted.into_iter().collect(), Mutex::default());
         Self(Some(Listening { wanted, results }))
     }
 
@@ -45,14 +45,17 @@ impl Taps {
         let name = name.to_string();
         let base = name.split('[').next().unwrap_or(&name);
         if listening.wanted.contains(base) {
-            listening.results.borrow_mut().insert(name, result()?);
+            let result = result()?;
+            let mut results = listening.results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.insert(name, result);
         }
         Ok(())
     }
 
     /// Returns what has been recorded.
     pub fn into_results(self) -> BTreeMap<String, Tensor> {
-        self.0.map(|listening| listening.results.into_inner()).unwrap_or_default()
+        let results = |listening: Listening| listening.results.into_inner();
+        self.0.map(|l| results(l).unwrap_or_else(PoisonError::into_inner)).unwrap_or_default()
     }
 }
 

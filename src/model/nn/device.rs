@@ -13,6 +13,12 @@ pub struct ChosenDevice {
     pub note: Option<String>,
 }
 
+/// Returns what `work` for this device returns. On the CPU it runs on one of the threads that share the
+/// kernels' work: from elsewhere each kernel would first have to wake one of them, and wait for it.
+pub fn run_on<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
+    if device.is_cpu() { rayon::scope(|_| work()) } else { work() }
+}
+
 /// Returns the device of this name: `cpu`; `cuda` or `cuda:N`, an NVIDIA GPU by its number, the
 /// first by default; `auto`, the first GPU if it can be used, else the CPU with the reason.
 ///

@@ -23,7 +23,7 @@ mod weights;
 pub use activation::{gelu, silu_gate};
 pub use attention::attention;
 pub use conv::{Conv3x3, TransposedConv};
-pub use device::{ChosenDevice, device, set_precision};
+pub use device::{ChosenDevice, device, run_on, set_precision};
 pub use host::held_bytes;
 pub use linear::Linear;
 pub use norm::LayerNorm;

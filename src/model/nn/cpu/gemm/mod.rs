@@ -83,18 +83,22 @@ struct Product<'a, R> {
 }
 
 impl<R> Product<'_, R> {
-    /// Rows and panels of a block: the largest that leave each thread several, so that all end
-    /// together.
+    /// Rows and panels of a block: the largest that leave each thread several and all threads equally
+    /// many, so that all end together.
     fn blocks(&self) -> (usize, usize) {
         let panels = self.columns.div_ceil(self.weights.width()).max(1);
-        let tasks = 4 * rayon::current_num_threads();
+        let threads = rayon::current_num_threads();
+        let tasks = 4 * threads;
         let most = ROW_BLOCKS[0];
         let even = self.rows.div_ceil(self.rows.div_ceil(most).max(1)).max(1);
         let rows = ROW_BLOCKS
             .into_iter()
             .find(|block| self.rows.div_ceil(*block) * panels.div_ceil(8) >= tasks)
             .map_or(even, |block| block.min(even));
-        let columns = tasks.div_ceil(self.rows.div_ceil(rows).max(1));
+        let row_blocks = self.rows.div_ceil(rows).max(1);
+        let columns = tasks.div_ceil(row_blocks);
+        let shared_evenly = |columns: &usize| (columns * row_blocks).is_multiple_of(threads);
+        let columns = (columns..columns + threads).find(shared_evenly).unwrap_or(columns);
         (rows, panels.div_ceil(columns).max(panels.min(4)))
     }
 }

@@ -1,7 +1,7 @@
 //! The right operand: weights, laid out once as the register tile reads them, in the type of their
 //! file.
 
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -12,7 +12,6 @@ use super::super::simd::{Level, Simd};
 pub const Q8_BLOCK: usize = 32;
 
 /// A matrix `[outputs, depth]` in panels of as many outputs as the register tile has columns.
-#[derive(Clone)]
 pub struct Panels {
     level: Level,
     outputs: usize,
@@ -20,13 +19,42 @@ pub struct Panels {
     values: Values,
 }
 
+/// Numbers of which the first begins a line of the cache, so that no vector of them lies in two.
+struct Aligned<T> {
+    room: Vec<T>,
+    start: usize,
+    length: usize,
+}
+
+impl<T: Copy + Default> Aligned<T> {
+    /// Returns `length` zeros.
+    fn zeros(length: usize) -> Self {
+        const LINE_BYTES: usize = 64;
+        let room = vec![T::default(); length + LINE_BYTES / size_of::<T>()];
+        let start = room.as_ptr().align_offset(LINE_BYTES).min(room.len() - length);
+        Self { room, start, length }
+    }
+}
+
+impl<T> Deref for Aligned<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.room[self.start..][..self.length]
+    }
+}
+
+impl<T> DerefMut for Aligned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.room[self.start..][..self.length]
+    }
+}
+
 /// `[panel][depth][output]`, scales `[panel][block of depths][output]`.
-#[derive(Clone)]
 enum Values {
-    F32(Vec<f32>),
-    Bf16(Vec<bf16>),
-    F16(Vec<f16>),
-    Q8 { numbers: Vec<i8>, scales: Vec<f16> },
+    F32(Aligned<f32>),
+    Bf16(Aligned<bf16>),
+    F16(Aligned<f16>),
+    Q8 { numbers: Aligned<i8>, scales: Aligned<f16> },
 }
 
 /// Weights as they lie in a file, row-major `[outputs, depth]`.
@@ -168,10 +196,10 @@ fn interleave<T: Copy + Default + Send + Sync>(
     rows: usize,
     depth: usize,
     width: usize,
-) -> Vec<T> {
+) -> Aligned<T> {
     /// Depths whose panel stays in the first cache while it is written.
     const STRETCH: usize = 64;
-    let mut to = vec![T::default(); rows.div_ceil(width) * depth * width];
+    let mut to = Aligned::zeros(rows.div_ceil(width) * depth * width);
     if depth == 0 {
         return to;
     }
