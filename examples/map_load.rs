@@ -1,12 +1,13 @@
-//! What a saved map costs: bytes, the time to load it and take it up, and what the node needs on one
-//! core to show it.
+//! What a saved map costs: bytes, the time to load it and take it up, and with `show` what the node
+//! needs on one core to show it.
 //!
-//!     cargo run --release --example map_load -- [KEYFRAMES]
+//!     cargo run --release --example map_load -- [KEYFRAMES [show]]
 //!
 //! Maps a part of the simulated room at 640×480, takes its keyframes again and again under new
-//! numbers until there are so many (1000), and saves, loads and takes up that map.
+//! numbers until there are so many (1000), and saves that map, loads it and takes it up, three times.
 #![allow(clippy::print_stdout)]
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -24,11 +25,15 @@ use recon_node::store::{self, ImageQuality};
 /// Frames that are mapped, ten a second.
 const FRAMES: usize = 60;
 
+/// How often each map is read.
+const ROUNDS: usize = 3;
+
 fn main() -> Result<()> {
     let count = match std::env::args().nth(1) {
         Some(text) => text.parse().with_context(|| format!("{text} is no number"))?,
         None => 1000,
     };
+    let shows = std::env::args().nth(2).is_some_and(|text| text == "show");
     let room = mapped()?;
     let seed = room.keyframes.len();
     let map = repeated(&room, count);
@@ -40,27 +45,40 @@ fn main() -> Result<()> {
         store::save(&path, &map, quality)?;
         let saved_secs = begun.elapsed().as_secs_f64();
         let bytes = std::fs::metadata(&path)?.len();
-        let begun = Instant::now();
-        let loaded = store::load(&path)?;
-        let read_secs = begun.elapsed().as_secs_f64();
-        let mut pipeline = pipeline()?;
-        let begun_restore = Instant::now();
-        pipeline.restore(loaded)?;
         println!(
             "{quality:?}: {count} keyframes ({seed} of them different), {:.1} MB, {:.0} kB each; saved in \
-             {saved_secs:.2} s, read in {read_secs:.2} s, taken up in {:.2} s; {:.2} MB of memory each",
+             {saved_secs:.2} s",
             bytes as f64 / 1e6,
             bytes as f64 / 1e3 / count as f64,
-            begun_restore.elapsed().as_secs_f64(),
-            resident_mb() / count as f64,
         );
-        if quality == ImageQuality::Lossless {
+        let mut pipeline = taken_up(&path, count)?;
+        for _ in 1..ROUNDS {
+            pipeline = taken_up(&path, count)?;
+        }
+        if quality == ImageQuality::Lossless && shows {
             let map = pipeline.map();
             rayon::ThreadPoolBuilder::new().num_threads(1).build()?.install(|| show(map));
         }
     }
     std::fs::remove_dir_all(&folder)?;
     Ok(())
+}
+
+/// Reads a map and takes it up; says what that took.
+fn taken_up(path: &Path, count: usize) -> Result<Pipeline> {
+    let before_mb = resident_mb();
+    let begun = Instant::now();
+    let loaded = store::load(path)?;
+    let read_secs = begun.elapsed().as_secs_f64();
+    let mut pipeline = pipeline()?;
+    let begun = Instant::now();
+    pipeline.restore(loaded)?;
+    println!(
+        "  read in {read_secs:.2} s, taken up in {:.2} s; {:.2} MB of memory each",
+        begun.elapsed().as_secs_f64(),
+        (resident_mb() - before_mb) / count as f64,
+    );
+    Ok(pipeline)
 }
 
 /// What the node does to show a map, against what is done to save its points.

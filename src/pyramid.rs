@@ -1,11 +1,17 @@
 //! Image pyramids: intensity, its gradient and depth side by side at halving sizes.
+//!
+//! A pyramid takes as much memory as all else about a keyframe, and is a function of its image,
+//! depth and camera: those of keyframes are made when they are looked at, and may be forgotten.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use image::RgbImage;
 use nalgebra::Vector2;
 
-use crate::frame::{Frame, mean_of_nearest_surface};
+use crate::frame::{DepthImage, Frame, mean_of_nearest_surface};
 use crate::geometry::Camera;
+use crate::pointmap::Pointmap;
 use crate::raster::Raster;
 
 /// One level of a pyramid.
@@ -32,7 +38,33 @@ pub struct Sample {
 /// A frame at halving sizes, finest first. Clones share the images.
 #[derive(Debug, Clone)]
 pub struct Pyramid {
-    levels: Arc<Vec<Level>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    origin: Origin,
+    levels: OnceLock<Vec<Level>>,
+    /// The coarsest level's intensities, once somebody has asked for them alone.
+    coarsest: OnceLock<Raster<f32>>,
+    /// Whether somebody has looked at the levels since [`Pyramid::forget_unless_used`].
+    is_used: AtomicBool,
+}
+
+/// What a pyramid is made of.
+#[derive(Debug, Clone)]
+struct Origin {
+    color: Arc<RgbImage>,
+    depth: Depth,
+    camera: Camera,
+    max_levels: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Depth {
+    Unknown,
+    Image(Arc<DepthImage>),
+    Points(Pointmap),
 }
 
 /// Depths further apart than this share belong to different surfaces.
@@ -41,65 +73,102 @@ const DEPTH_STEP_FRAC: f32 = 0.05;
 impl Pyramid {
     /// Returns up to `max_levels` levels of the frame, none lower or narrower than 12 pixels but the first.
     pub fn new(frame: &Frame, camera: &Camera, max_levels: usize) -> Self {
-        let mut intensity = intensity(frame);
-        let mut depth = match &frame.depth {
-            Some(depth) => depth.raster().clone(),
-            None => Raster::filled(intensity.width(), intensity.height(), 0.0),
+        let pyramid = Self::later(frame, camera, max_levels);
+        pyramid.levels();
+        pyramid
+    }
+
+    /// Returns the same pyramid, whose levels are made when they are looked at.
+    pub fn later(frame: &Frame, camera: &Camera, max_levels: usize) -> Self {
+        let depth = frame.depth.clone().map_or(Depth::Unknown, Depth::Image);
+        Self::of(Origin { color: Arc::clone(&frame.color), depth, camera: *camera, max_levels })
+    }
+
+    fn of(origin: Origin) -> Self {
+        let (levels, coarsest) = (OnceLock::new(), OnceLock::new());
+        Self { shared: Arc::new(Shared { origin, levels, coarsest, is_used: false.into() }) }
+    }
+
+    fn origin(&self) -> Origin {
+        self.shared.origin.clone()
+    }
+
+    /// Returns the pyramid with the depths of another frame of the same image; its levels are made
+    /// when they are looked at.
+    pub fn with_depth_of(&self, frame: &Frame) -> Self {
+        let depth = frame.depth.clone().map_or(Depth::Unknown, Depth::Image);
+        Self::of(Origin { depth, ..self.origin() })
+    }
+
+    /// Returns the pyramid with the depths of a pointmap of the same view; its levels are made when
+    /// they are looked at.
+    pub fn with_points(&self, pointmap: &Pointmap) -> Self {
+        Self::of(Origin { depth: Depth::Points(pointmap.clone()), ..self.origin() })
+    }
+
+    /// Returns the same images with another camera for the finest of them; its levels are made when
+    /// they are looked at.
+    pub fn with_camera(&self, camera: &Camera) -> Self {
+        Self::of(Origin { camera: *camera, ..self.origin() })
+    }
+
+    /// Gives up the memory of the levels, which are made anew when they are looked at, unless
+    /// somebody has looked at them since this was asked the last time. Clones keep theirs.
+    pub fn forget_unless_used(&mut self) {
+        if self.shared.is_used.swap(false, Ordering::Relaxed) || !self.is_made() {
+            return;
+        }
+        let forgotten = Self::of(self.origin());
+        if let Some(coarsest) = self.shared.coarsest.get() {
+            forgotten.shared.coarsest.get_or_init(|| coarsest.clone());
+        }
+        *self = forgotten;
+    }
+
+    /// Returns whether the levels are there, and need not be made when they are looked at.
+    pub fn is_made(&self) -> bool {
+        self.shared.levels.get().is_some()
+    }
+
+    /// Returns the levels, finest first.
+    pub fn levels(&self) -> &[Level] {
+        self.shared.is_used.store(true, Ordering::Relaxed);
+        self.shared.levels.get_or_init(|| self.shared.origin.levels())
+    }
+
+    /// Returns the intensities of the coarsest level, without making the others.
+    pub fn coarsest(&self) -> &Raster<f32> {
+        self.shared.coarsest.get_or_init(|| self.shared.origin.coarsest())
+    }
+}
+
+impl Origin {
+    fn levels(&self) -> Vec<Level> {
+        let mut intensity = intensity(&self.color);
+        let mut depth = match &self.depth {
+            Depth::Image(depth) => depth.raster().clone(),
+            Depth::Points(pointmap) => pointmap.depths(),
+            Depth::Unknown => Raster::filled(intensity.width(), intensity.height(), 0.0),
         };
-        let mut levels = vec![Level::new(*camera, &intensity, &depth)];
-        while levels.len() < max_levels && intensity.width().min(intensity.height()) >= 24 {
+        let mut levels = vec![Level::new(self.camera, &intensity, &depth)];
+        while levels.len() < self.max_levels && is_halved(&intensity) {
             intensity = halved(&intensity, mean);
             depth = halved(&depth, |block| mean_of_nearest_surface(&block));
             let camera = levels[levels.len() - 1].camera.reduced(2);
             levels.push(Level::new(camera, &intensity, &depth));
         }
-        Self { levels: Arc::new(levels) }
+        levels
     }
 
-    /// Returns the pyramid with `offset_m` added to each depth that there is.
-    pub fn with_depth_offset(&self, offset_m: f64) -> Self {
-        let shift = |sample: [f32; 4]| match sample {
-            [intensity, dx, dy, depth] if depth > 0.0 => {
-                [intensity, dx, dy, (depth + offset_m as f32).max(0.0)]
+    fn coarsest(&self) -> Raster<f32> {
+        let mut intensity = intensity(&self.color);
+        for _ in 1..self.max_levels {
+            if !is_halved(&intensity) {
+                break;
             }
-            without_depth => without_depth,
-        };
-        let shifted = |level: &Level| Level { samples: level.samples.map(shift), ..level.clone() };
-        Self { levels: Arc::new(self.levels.iter().map(shifted).collect()) }
-    }
-
-    /// Returns the pyramid with other depths (metres, 0 = none) of the finest level's size.
-    pub fn with_depth(&self, depth_m: &Raster<f32>) -> Self {
-        let mut depth = depth_m.clone();
-        let mut levels = Vec::with_capacity(self.levels.len());
-        for (index, level) in self.levels.iter().enumerate() {
-            if index > 0 {
-                depth = halved(&depth, |block| mean_of_nearest_surface(&block));
-            }
-            let (width, height) = (level.width(), level.height());
-            let samples = Raster::from_fn(width, height, |x, y| {
-                let [intensity, dx, dy, _] = level.samples.at(x, y);
-                [intensity, dx, dy, depth.at(x, y)]
-            });
-            levels.push(Level { samples, ..level.clone() });
+            intensity = halved(&intensity, mean);
         }
-        Self { levels: Arc::new(levels) }
-    }
-
-    /// Returns the same images with another camera for the finest of them.
-    pub fn with_camera(&self, camera: &Camera) -> Self {
-        let mut camera = *camera;
-        let mut levels = Vec::with_capacity(self.levels.len());
-        for level in self.levels.iter() {
-            levels.push(Level { camera, ..level.clone() });
-            camera = camera.reduced(2);
-        }
-        Self { levels: Arc::new(levels) }
-    }
-
-    /// Returns the levels, finest first.
-    pub fn levels(&self) -> &[Level] {
-        &self.levels
+        intensity
     }
 }
 
@@ -177,14 +246,19 @@ fn continuous_depth(corners: &[[f32; 4]; 4]) -> bool {
 }
 
 /// Intensity by the luma weights of ITU-R BT.601.
-fn intensity(frame: &Frame) -> Raster<f32> {
-    let (width, height) = frame.color.dimensions();
-    let pixels = frame.color.as_raw();
+fn intensity(color: &RgbImage) -> Raster<f32> {
+    let (width, height) = color.dimensions();
+    let pixels = color.as_raw();
     Raster::from_fn(width as usize, height as usize, |x, y| {
         let i = 3 * (y * width as usize + x);
         let [r, g, b] = [pixels[i], pixels[i + 1], pixels[i + 2]].map(f32::from);
         0.299 * r + 0.587 * g + 0.114 * b
     })
+}
+
+/// Whether there is a level below one of this size.
+fn is_halved(raster: &Raster<f32>) -> bool {
+    raster.width().min(raster.height()) >= 24
 }
 
 fn halved(raster: &Raster<f32>, merge: impl Fn([f32; 4]) -> f32) -> Raster<f32> {

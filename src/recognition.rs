@@ -68,6 +68,10 @@ pub struct RecognitionConfig {
     /// refused, since it is two places that look alike.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub max_drift_frac: f64,
+    /// Whether places that odometry cannot have led to are refused, where there is odometry, when a
+    /// lost camera is looked for or maps are joined; false for cameras that are carried about
+    /// without their odometry.
+    pub ask_odometry: bool,
     /// When two views count as seeing the same place.
     pub two_view: TwoViewConfig,
 }
@@ -86,6 +90,7 @@ impl Default for RecognitionConfig {
             max_disagreement_deg: 5.0,
             usual_drift_frac: 0.01,
             max_drift_frac: 0.1,
+            ask_odometry: true,
             two_view: TwoViewConfig::default(),
         }
     }

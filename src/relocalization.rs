@@ -94,9 +94,7 @@ pub fn relocalize<'a>(
 
 /// The coarsest level's intensities, zero mean and unit length.
 fn thumbnail(pyramid: &Pyramid) -> Vec<f64> {
-    let Some(level) = pyramid.levels().last() else { return Vec::new() };
-    let pixels = (0..level.height()).flat_map(|y| (0..level.width()).map(move |x| (x, y)));
-    let mut values: Vec<f64> = pixels.map(|(x, y)| f64::from(level.intensity(x, y))).collect();
+    let mut values: Vec<f64> = pyramid.coarsest().values().iter().map(|&v| f64::from(v)).collect();
     let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
     values.iter_mut().for_each(|v| *v -= mean);
     let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt().max(1e-9);

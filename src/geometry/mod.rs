@@ -15,6 +15,7 @@ pub mod se3;
 mod sim3;
 mod svd;
 mod umeyama;
+mod utm;
 
 pub use camera::{Camera, Intrinsics};
 pub use distortion::Distortion;
@@ -24,3 +25,4 @@ pub use se3::Se3;
 pub use sim3::Sim3;
 pub use svd::{NearestRotation, nearest_rotation};
 pub use umeyama::{Alignment, align_rigid, align_similarity};
+pub use utm::UtmPlace;

@@ -155,6 +155,12 @@ impl GlobalMap {
         self.keyframes.get_mut(&id)
     }
 
+    /// Gives up the pyramids that nobody has looked at since this was asked the last time; they are
+    /// made anew when they are looked at.
+    pub fn forget_unused_pyramids(&mut self) {
+        self.keyframes.values_mut().for_each(|keyframe| keyframe.pyramid.forget_unless_used());
+    }
+
     /// Returns all keyframes, oldest first.
     pub fn keyframes(&self) -> impl DoubleEndedIterator<Item = &Keyframe> + Clone {
         self.keyframes.values()

@@ -2,6 +2,7 @@
 //! many windows, and the same for all frames.
 
 use super::inferring::Candidate;
+use super::merging::set_pointmap;
 use super::{Pipeline, PreparedFrame};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
@@ -121,9 +122,10 @@ impl Pipeline {
                 continue;
             }
             let camera = pinhole(keyframe.camera.width(), keyframe.camera.height(), focal)?;
-            keyframe.pointmap = keyframe.pointmap.on_rays(&camera.rays())?;
+            let pointmap = keyframe.pointmap.on_rays(&camera.rays())?;
             keyframe.pyramid = keyframe.pyramid.with_camera(&camera);
             keyframe.camera = camera;
+            set_pointmap(keyframe, pointmap);
         }
         if let Some(keyframe) = self.anchor.as_ref().map(|anchor| anchor.keyframe) {
             self.set_anchor(keyframe);

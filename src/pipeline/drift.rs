@@ -43,9 +43,9 @@ impl Travel {
     }
 }
 
-/// A way along constraints.
+/// A way along constraints, or as odometry measured it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Way {
+pub(super) struct Way {
     travel: Travel,
     /// Sum of the turns as rotation vectors in the world, rad: turns that were taken back cancel.
     turned_in_world: Vector3<f64>,
@@ -53,11 +53,28 @@ struct Way {
 
 impl Way {
     /// The way with one step more, from a keyframe on.
-    fn further(mut self, world_from_here: &Se3, here_from_next: &Se3) -> Self {
+    pub fn further(mut self, world_from_here: &Se3, here_from_next: &Se3) -> Self {
         self.travel.add(here_from_next);
         let turn_in_here = here_from_next.rotation.scaled_axis();
         self.turned_in_world += world_from_here.rotation * turn_in_here;
         self
+    }
+
+    /// What of this way is after an earlier part of it.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let (all, before) = (&self.travel, &earlier.travel);
+        let travel =
+            Travel { metres: all.metres - before.metres, radians: all.radians - before.radians };
+        Self { travel, turned_in_world: self.turned_in_world - earlier.turned_in_world }
+    }
+
+    /// This way and another one, in whatever world: turns of the two cancel nothing.
+    pub fn and(&self, other: &Self) -> Self {
+        let turned_rad = self.turned_in_world.norm() + other.turned_in_world.norm();
+        Self {
+            travel: self.travel.and(&other.travel),
+            turned_in_world: Vector3::new(turned_rad, 0.0, 0.0),
+        }
     }
 
     /// Most metres and radians by which the far end can be off, where a share of what is measured
@@ -98,7 +115,7 @@ pub(super) enum Suspicion {
 }
 
 /// What to think of a correction by `gap` at the end of a way.
-fn judge(way: &Way, gap: &Se3, config: &RecognitionConfig) -> Suspicion {
+pub(super) fn judge(way: &Way, gap: &Se3, config: &RecognitionConfig) -> Suspicion {
     let is_within = |frac: f64| {
         let (drift_m, drift_rad) = way.drift(frac);
         gap.translation.vector.norm() <= config.max_disagreement_m + drift_m
@@ -127,7 +144,7 @@ impl Pipeline {
     }
 
     /// The shortest way between two keyframes along constraints, or `None` where there is none.
-    fn shortest_way(&self, from: KeyframeId, to: KeyframeId) -> Option<Way> {
+    pub(super) fn shortest_way(&self, from: KeyframeId, to: KeyframeId) -> Option<Way> {
         let pose = |id: KeyframeId| self.map.get(id).map(|k| k.world_from_camera);
         let mut open = BTreeMap::from([((OrderedLength(0.0), from), Way::default())]);
         let mut settled = BTreeSet::new();

@@ -52,8 +52,20 @@ impl Pipeline {
     /// [`Error::Usage`] where places cannot be recognised, or no place is common to both maps; this
     /// map is then as it was.
     pub fn join(&mut self, other: &MapSnapshot) -> Result<Joined> {
+        self.join_where(other, |_, _, _| true)
+    }
+
+    /// The same, where only what `is_possible` counts: that a keyframe of this map was seen, and by
+    /// that where the other map's world lies in this one's.
+    pub(super) fn join_where(
+        &mut self,
+        other: &MapSnapshot,
+        is_possible: impl Fn(&Self, KeyframeId, &Se3) -> bool,
+    ) -> Result<Joined> {
         let views = other.map(self.config.tracking.pyramid_levels);
-        let meetings = self.agreeing(self.meetings(other, |id| views.get(id))?);
+        let mut meetings = self.meetings(other, |id| views.get(id))?;
+        meetings.retain(|m| is_possible(self, m.sighting.keyframe, &m.world_from_other()));
+        let meetings = self.agreeing(meetings);
         let needed = MIN_WITNESSES.min(views.len());
         if witnesses(&meetings) < needed || meetings.is_empty() {
             let found = witnesses(&meetings);

@@ -16,15 +16,25 @@ impl Pipeline {
         let Some(anchor) = &self.anchor else { return Location::Unmapped };
         let attempt = self.motion.as_ref().map(|motion| self.track_on(anchor, motion, frame));
         match attempt {
-            Some(tracked) if self.is_believed(&tracked) => Location::Tracked(tracked),
+            Some(tracked) if self.is_believed(frame, anchor, &tracked) => {
+                Location::Tracked(tracked)
+            }
             _ => self.recover(frame, attempt.as_ref()),
         }
     }
 
-    /// Whether a tracked pose is taken: after frames without one, only on better evidence.
-    fn is_believed(&self, tracked: &Tracked) -> bool {
+    /// Whether a tracked pose is taken: after frames without one, only on better evidence, and where
+    /// odometry does not contradict it.
+    fn is_believed(&self, frame: &PreparedFrame, anchor: &Anchor, tracked: &Tracked) -> bool {
+        let found = Relocalized { keyframe: anchor.keyframe, tracked: *tracked };
         tracked.verdict == Verdict::Tracked
-            && (self.lost_frames == 0 || self.config.relocalization.accepts(tracked))
+            && (self.lost_frames == 0
+                || self.config.relocalization.accepts(tracked) && self.can_be_at(frame, &found))
+    }
+
+    fn can_be_at(&self, frame: &PreparedFrame, found: &Relocalized) -> bool {
+        let odometry = frame.frame.odometry.as_ref();
+        self.world_of(found).is_none_or(|pose| self.is_reachable(odometry, found.keyframe, &pose))
     }
 
     /// Tracks against the anchor from where the camera should be by now.
@@ -78,14 +88,18 @@ impl Pipeline {
 
     /// Tries the whole map, or without features what is near.
     fn recover(&mut self, frame: &PreparedFrame, attempt: Option<&Tracked>) -> Location {
-        if let Some(recognized) = self.recognize(frame) {
-            return recognized;
-        }
+        let reason = match self.recognize(frame) {
+            Ok(recognized) => return recognized,
+            Err(reason) => reason,
+        };
         match self.resembled(frame) {
-            Some(found) => self.go_on_from(&found),
+            Some(found) if self.can_be_at(frame, &found) => self.go_on_from(&found),
+            Some(_) => Location::Lost(LostReason::AgainstOdometry),
             None => Location::Lost(match attempt.map(|t| t.verdict) {
-                Some(Verdict::Lost(reason)) => reason,
-                _ => LostReason::NotRecognized,
+                Some(Verdict::Lost(by_tracking)) if reason == LostReason::NotRecognized => {
+                    by_tracking
+                }
+                _ => reason,
             }),
         }
     }

@@ -85,6 +85,7 @@ impl Pipeline {
         self.records.clear();
         self.past_sessions.clear();
         (self.map_from_world, self.georeference, self.fix) = (None, None, None);
+        self.mark = None;
         self.suspected.clear();
         self.inferring = Inferring::default();
         self.offset_watch = OffsetWatch::new(self.offset_watch.stated_m);

@@ -220,7 +220,7 @@ impl Pipeline {
 /// by which others are compared with it.
 pub(super) fn set_pointmap(keyframe: &mut Keyframe, pointmap: Pointmap) {
     if keyframe.frame.depth.is_none() {
-        keyframe.pyramid = keyframe.pyramid.with_depth(&pointmap.depths());
+        keyframe.pyramid = keyframe.pyramid.with_points(&pointmap);
     }
     keyframe.pointmap = pointmap;
 }

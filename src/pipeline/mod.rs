@@ -19,6 +19,7 @@ mod locate;
 mod looping;
 mod mapping;
 mod merging;
+mod odometry;
 mod prepare;
 mod priors;
 mod pruning;
@@ -62,6 +63,7 @@ pub use late::{WindowJob, WindowOutcome};
 pub use learned::{GeoReference, LearnedSnapshot};
 use localizing::Fix;
 pub use localizing::Localization;
+use odometry::{Odometer, OdometryMark};
 pub use prepare::{PreparedFrame, prepare};
 use priors::Inferring;
 pub use refine_job::{RefineJob, RefineOutcome};
@@ -69,6 +71,10 @@ pub use refining::Refined;
 pub use snapshot::{GraphSnapshot, KeyframeSnapshot, MapSnapshot};
 use stopgap::Stopgap;
 use submaps::Submaps;
+
+/// Frames, some seconds of them, after which a keyframe that nothing was compared with gives up its
+/// pyramid.
+const FRAMES_BETWEEN_SWEEPS: usize = 300;
 
 /// Turns frames into poses and a map.
 pub struct Pipeline {
@@ -95,6 +101,12 @@ pub struct Pipeline {
     georeference: Option<GeoReference>,
     /// The last frame with a pose, as far as it still says where the camera is.
     fix: Option<Fix>,
+    /// How far odometry has led the camera, in all maps.
+    odometer: Odometer,
+    /// The map's last frame with a pose, as far as odometry knows it.
+    mark: Option<OdometryMark>,
+    /// Frames since pyramids were last looked through.
+    frames_since_sweep: usize,
     /// Whether the next frame with a pose is to become a keyframe.
     wants_keyframe: bool,
     /// What knows places again, where there is an extractor of features.
@@ -179,6 +191,9 @@ impl Pipeline {
             map_from_world: None,
             georeference: None,
             fix: None,
+            odometer: Odometer::default(),
+            mark: None,
+            frames_since_sweep: 0,
             wants_keyframe: false,
             recognizer,
             inferring: Inferring::default(),
@@ -222,6 +237,7 @@ impl Pipeline {
 
     fn process_calibrated(&mut self, frame: &PreparedFrame) -> Result<MapUpdate> {
         self.late.latency.note_frame(frame.frame.stamp);
+        self.follow_odometry(&frame.frame);
         let location = self.locate(frame);
         let update = match self.config.map.localization_only {
             true => self.localize(frame, location)?,
@@ -230,7 +246,19 @@ impl Pipeline {
         self.note_fix(&frame.frame, &update);
         let mut update = self.with_arrivals(update);
         self.join_what_is_seen(&mut update);
+        self.mark_by_odometry(&frame.frame);
+        self.forget_what_is_far_away();
         Ok(update)
+    }
+
+    /// Gives up the pyramids that no frame of late had to do with.
+    fn forget_what_is_far_away(&mut self) {
+        self.frames_since_sweep += 1;
+        if self.frames_since_sweep >= FRAMES_BETWEEN_SWEEPS {
+            self.frames_since_sweep = 0;
+            self.map.forget_unused_pyramids();
+            self.submaps.forget_unused_pyramids();
+        }
     }
 
     /// Places a frame, and grows the map by it.

@@ -34,8 +34,8 @@ impl PreparedFrame {
         let frame = self.frame.clone().with_depth_offset(offset_m);
         Self {
             mean_depth_m: mean_depth_m(&frame),
+            pyramid: self.pyramid.with_depth_of(&frame),
             frame,
-            pyramid: self.pyramid.with_depth_offset(offset_m),
             depth_offset_m: self.depth_offset_m + offset_m,
             ..self.clone()
         }

@@ -6,7 +6,7 @@ use super::looping::loop_constraint;
 use super::{Location, Pipeline, PreparedFrame};
 use crate::constraint::Constraint;
 use crate::dense_residual::RelativeView;
-use crate::error::{Error, Result};
+use crate::error::{self, Error};
 use crate::geometry::Se3;
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::observer::{MapUpdate, TrackingState};
@@ -27,18 +27,30 @@ impl Pipeline {
     }
 
     /// Looks for the frame in the whole map: next to a keyframe that the tracker agrees with, or
-    /// where several keyframes agree that it is.
-    pub(super) fn recognize(&mut self, frame: &PreparedFrame) -> Option<Location> {
-        let features = self.describe(frame)?;
-        let sightings = self.sightings(frame, &features);
+    /// where several keyframes agree that it is; what contradicts odometry does not count. Returns
+    /// why it is not found.
+    pub(super) fn recognize(&mut self, frame: &PreparedFrame) -> Result<Location, LostReason> {
+        let not_recognized = LostReason::NotRecognized;
+        let features = self.describe(frame).ok_or(not_recognized)?;
+        let mut sightings = self.sightings(frame, &features);
+        let seen = sightings.len();
+        let odometry = frame.frame.odometry.as_ref();
+        sightings.retain(|s| self.is_reachable(odometry, s.keyframe, &s.world_from_view));
+        let reason = match seen - sightings.len() {
+            0 => not_recognized,
+            _ => LostReason::AgainstOdometry,
+        };
         let confirmed: Vec<Relocalized> =
             sightings.iter().filter_map(|s| self.confirmed(frame, s)).collect();
         if let Some(found) = confirmed.first() {
             let worlds: Vec<Se3> = confirmed.iter().filter_map(|c| self.world_of(c)).collect();
-            return self.is_one_place(&worlds).then(|| self.go_on_from(found));
+            return match self.is_one_place(&worlds) {
+                true => Ok(self.go_on_from(found)),
+                false => Err(reason),
+            };
         }
-        let agreeing = self.recognizer.as_ref()?.consensus(&sightings)?;
-        Some(Location::Recognized(agreeing))
+        let agreeing = self.recognizer.as_ref().and_then(|r| r.consensus(&sightings));
+        agreeing.map(Location::Recognized).ok_or(reason)
     }
 
     fn sightings(&self, frame: &PreparedFrame, features: &ViewFeatures) -> Vec<Sighting> {
@@ -74,7 +86,7 @@ impl Pipeline {
         self.tracker.track(&reference, &frame.pyramid, &[start], None)
     }
 
-    fn world_of(&self, found: &Relocalized) -> Option<Se3> {
+    pub(super) fn world_of(&self, found: &Relocalized) -> Option<Se3> {
         let keyframe = self.map.get(found.keyframe)?;
         Some(keyframe.world_from_camera * found.tracked.view.target_from_reference.inverse())
     }
@@ -101,7 +113,7 @@ impl Pipeline {
         &mut self,
         frame: &PreparedFrame,
         sightings: &[Sighting],
-    ) -> Result<MapUpdate> {
+    ) -> error::Result<MapUpdate> {
         let Some(best) = sightings.iter().max_by_key(|s| s.pose.inliers.len()) else {
             return Ok(self.lose(frame, LostReason::NotRecognized));
         };

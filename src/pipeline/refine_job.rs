@@ -17,6 +17,8 @@ use crate::map::GlobalMap;
 use crate::sensor::SensorConfig;
 use crate::window::CovisibilityGraph;
 
+use super::merging::set_pointmap;
+
 /// Spread of residuals by which looks are judged, the same for all.
 const SCALE: ResidualScale = ResidualScale { intensity: 8.0, depth: 1.0 };
 
@@ -120,10 +122,10 @@ pub(super) fn with_offset(keyframe: &Keyframe, offset_m: f64) -> Keyframe {
     if offset_m == 0.0 {
         return keyframe.clone();
     }
-    Keyframe {
-        frame: keyframe.frame.clone().with_depth_offset(offset_m),
-        pyramid: keyframe.pyramid.with_depth_offset(offset_m),
-        pointmap: keyframe.pointmap.with_depth_offset(offset_m),
-        ..keyframe.clone()
-    }
+    let frame = keyframe.frame.clone().with_depth_offset(offset_m);
+    let pyramid = keyframe.pyramid.with_depth_of(&frame);
+    let pointmap = keyframe.pointmap.with_depth_offset(offset_m);
+    let mut shifted = Keyframe { frame, pyramid, ..keyframe.clone() };
+    set_pointmap(&mut shifted, pointmap);
+    shifted
 }

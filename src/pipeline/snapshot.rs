@@ -1,15 +1,14 @@
 //! The map as plain data: what outlives a pipeline, and how a pipeline takes it up again.
 //!
-//! Pyramids, the index of places and the anchor's reference are made anew from it. A pipeline that
-//! has taken a map up is lost in it until it recognises where it is.
+//! The index of places and the anchor's reference are made anew from it, and pyramids when they are
+//! looked at. A pipeline that has taken a map up is lost in it until it recognises where it is.
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use rayon::prelude::*;
 
 use super::depth_offset::OffsetWatch;
 use super::drift::Travel;
 use super::learned::{GeoReference, LearnedSnapshot};
+use super::merging::set_pointmap;
 use super::{FrameRecord, Pipeline};
 use crate::config::Config;
 use crate::constraint::Constraint;
@@ -84,9 +83,8 @@ impl MapSnapshot {
     pub fn map(&self, pyramid_levels: usize) -> GlobalMap {
         let whole =
             |k: &KeyframeSnapshot| Some(k.whole(*self.graph.poses.get(&k.id)?, pyramid_levels));
-        let keyframes: Vec<Keyframe> = self.keyframes.par_iter().filter_map(whole).collect();
         let mut map = GlobalMap::default();
-        keyframes.into_iter().for_each(|keyframe| map.insert(keyframe));
+        self.keyframes.iter().filter_map(whole).for_each(|keyframe| map.insert(keyframe));
         map.reserve_below(self.graph.next_keyframe);
         map
     }
@@ -120,14 +118,16 @@ impl MapSnapshot {
 
 impl KeyframeSnapshot {
     fn whole(&self, world_from_camera: Se3, pyramid_levels: usize) -> Keyframe {
-        Keyframe {
+        let mut keyframe = Keyframe {
             id: self.id,
             frame: self.frame.clone(),
             camera: self.camera,
-            pyramid: Pyramid::new(&self.frame, &self.camera, pyramid_levels),
+            pyramid: Pyramid::later(&self.frame, &self.camera, pyramid_levels),
             pointmap: self.pointmap.clone(),
             world_from_camera,
-        }
+        };
+        set_pointmap(&mut keyframe, self.pointmap.clone());
+        keyframe
     }
 }
 
@@ -272,6 +272,11 @@ impl Pipeline {
     /// Returns the pipeline's world in the frame that is shown to others, where one is chosen.
     pub fn map_from_world(&self) -> Option<Se3> {
         self.map_from_world
+    }
+
+    /// Returns where on Earth the origin of that frame is, where it is known.
+    pub fn georeference(&self) -> Option<GeoReference> {
+        self.georeference
     }
 
     /// Chooses the frame in which the map is shown to others; it is kept with the map.

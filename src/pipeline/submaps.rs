@@ -3,11 +3,13 @@
 //!
 //! Lost frames are looked for in the maps aside, too, one map a frame. Where a map grows into
 //! another, several of its keyframes have to be recognised there before the two are joined
-//! ([`Pipeline::join`]); the world is then that of the older one, as after a loop.
+//! ([`Pipeline::join`]), and odometry, where there is any, must have led there; the world is then that
+//! of the older one, as after a loop.
 
 use std::collections::BTreeSet;
 
 use super::drift::Travel;
+use super::odometry::OdometryMark;
 use super::priors::Inferring;
 use super::{FrameRecord, GeoReference, Location, MapSnapshot, Pipeline, PreparedFrame};
 use crate::geometry::Se3;
@@ -47,6 +49,7 @@ struct Submap {
     map_from_world: Option<Se3>,
     georeference: Option<GeoReference>,
     travel: Travel,
+    mark: Option<OdometryMark>,
     inferring: Inferring,
     remembered: Option<Remembered>,
     /// Keyframes of the current map that were recognised in this one.
@@ -57,6 +60,11 @@ impl Submaps {
     /// Returns the number of the map that frames are placed in.
     pub(super) fn current(&self) -> u32 {
         self.current
+    }
+
+    /// As [`GlobalMap::forget_unused_pyramids`], of all maps aside.
+    pub(super) fn forget_unused_pyramids(&mut self) {
+        self.aside.iter_mut().for_each(|submap| submap.map.forget_unused_pyramids());
     }
 
     /// Takes note that a frame has a pose.
@@ -92,7 +100,7 @@ impl Pipeline {
     pub(super) fn found_aside(&mut self, frame: &PreparedFrame) -> Option<Location> {
         let index = self.lost_frames.checked_rem(self.submaps.aside.len())?;
         self.exchange(index);
-        let Some(location) = self.recognize(frame) else {
+        let Ok(location) = self.recognize(frame) else {
             self.exchange(index);
             return None;
         };
@@ -137,12 +145,21 @@ impl Pipeline {
     /// Takes the current map into the one aside; returns whether they agree on how they lie.
     fn join_with(&mut self, index: usize, update: &mut MapUpdate) -> bool {
         let (here, travel) = (self.snapshot(), self.travel);
+        let newest = update.new_keyframe.and_then(|id| self.map.get(id));
+        let newest = newest.map(|k| (k.frame.odometry, k.world_from_camera));
+        // Where odometry says nothing, everything is possible.
+        let is_possible = |pipeline: &Self, keyframe: KeyframeId, world_from_other: &Se3| {
+            newest.as_ref().is_none_or(|(odometry, other_from_camera)| {
+                let world_from_camera = world_from_other * other_from_camera;
+                pipeline.is_reachable(odometry.as_ref(), keyframe, &world_from_camera)
+            })
+        };
         let has_frames = !self.records.is_empty();
         self.submaps.aside[index].witnesses.clear();
         self.exchange(index);
         let first = self.map.next_id().0;
         let renumbered = |id: KeyframeId| KeyframeId(first + id.0);
-        if self.join(&here).is_err() {
+        if self.join_where(&here, is_possible).is_err() {
             self.exchange(index);
             return false;
         }
@@ -175,14 +192,20 @@ impl Pipeline {
             (self.anchor, self.motion) = (None, None);
             self.note_other_map();
         }
-        let others = 0..self.submaps.aside.len();
+        self.snapshots_aside().into_iter().map(|(_, map)| map).collect()
+    }
+
+    /// Returns the session's other maps as plain data, each with its number, but those without a
+    /// keyframe.
+    pub fn snapshots_aside(&mut self) -> Vec<(u32, MapSnapshot)> {
+        let aside = 0..self.submaps.aside.len();
         let other = |index| {
             self.exchange(index);
-            let map = self.snapshot();
+            let map = (self.submaps.current, self.snapshot());
             self.exchange(index);
             map
         };
-        others.map(other).filter(|map| !map.keyframes.is_empty()).collect()
+        aside.map(other).filter(|(_, map)| !map.keyframes.is_empty()).collect()
     }
 
     /// Returns how many maps of this session are set aside.
@@ -222,6 +245,7 @@ impl Pipeline {
         swap(&mut self.map_from_world, &mut other.map_from_world);
         swap(&mut self.georeference, &mut other.georeference);
         swap(&mut self.travel, &mut other.travel);
+        swap(&mut self.mark, &mut other.mark);
         swap(&mut self.inferring, &mut other.inferring);
         if let (Some(recognizer), Some(remembered)) = (&mut self.recognizer, &mut other.remembered)
         {

@@ -40,7 +40,7 @@ impl Recognizer {
             });
         }
         self.index.insert_signature(keyframe, &stored.signature)?;
-        self.features.insert(keyframe, unpacked(&stored));
+        self.features.insert(keyframe, unpacked(stored));
         Ok(())
     }
 
@@ -56,7 +56,7 @@ impl Recognizer {
         keyframe: impl Fn(KeyframeId) -> Option<&'a Keyframe>,
     ) -> Result<Vec<Sighting>> {
         let found = self.index.query_signature(&stored.signature, self.config.max_candidates)?;
-        let features = unpacked(stored);
+        let features = unpacked(stored.clone());
         let query = super::Query {
             image: &view.frame.color,
             features: &features,
@@ -68,10 +68,10 @@ impl Recognizer {
     }
 }
 
-fn unpacked(stored: &KeyframeFeatures) -> ViewFeatures {
+fn unpacked(stored: KeyframeFeatures) -> ViewFeatures {
     ViewFeatures {
         pixels: stored.pixels.iter().map(|p| p.map(f64::from).into()).collect(),
-        descriptors: stored.descriptors.clone(),
+        descriptors: stored.descriptors,
         seen: None,
     }
 }

@@ -15,6 +15,43 @@ pub const WHOLE_MAP: &str = "map";
 /// Names of the formats of a trajectory.
 pub const TRAJECTORY_FORMATS: [&str; 1] = ["tum"];
 
+/// A file that was written for somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedFile {
+    /// Where it is, from the root.
+    pub path: PathBuf,
+    /// Points, keyframes or poses in it.
+    pub count: u64,
+    /// What there is to say of it besides, from a semicolon on; may be empty.
+    pub note: String,
+}
+
+impl SavedFile {
+    /// Returns what was written to `path`, with so many points, keyframes or poses.
+    pub fn new(path: &Path, count: u64, note: String) -> Self {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Self { path, count, note }
+    }
+
+    /// Returns what was written as whole maps, by their files and numbers of keyframes; the first is
+    /// what was asked for. `None` where nothing was.
+    pub fn of_maps(written: &[(PathBuf, u64)]) -> Option<Self> {
+        let ((path, count), others) = written.split_first()?;
+        let other = |(path, count): &(PathBuf, u64)| {
+            format!(
+                "; another map of this session, which nothing joins to it yet: {count} keyframes in {}",
+                Self::new(path, *count, String::new()).path.display()
+            )
+        };
+        Some(Self::new(path, *count, others.iter().map(other).collect()))
+    }
+
+    /// Returns the same as a sentence; `what` says what there are so many of in it.
+    pub fn told(&self, what: &str) -> String {
+        format!("{} {what} are in {}{}", self.count, self.path.display(), self.note)
+    }
+}
+
 /// Returns the format that is asked for: by its name, else by the file's ending, else the first.
 ///
 /// # Errors
@@ -96,6 +133,19 @@ mod tests {
             assert!(reason.contains(wrong) && reason.contains("ply, pcd, glb, map"), "{reason}");
         }
         assert_eq!(format_of(Path::new("a.txt"), "", &TRAJECTORY_FORMATS), Ok("tum"));
+    }
+
+    #[test]
+    fn who_saves_one_of_several_maps_is_told_of_the_others() {
+        assert_eq!(SavedFile::of_maps(&[]), None);
+        let files = [("/a/room.map".into(), 12), ("/a/room_0.map".into(), 5)];
+        let saved = SavedFile::of_maps(&files).unwrap();
+        assert_eq!((saved.path.as_path(), saved.count), (Path::new("/a/room.map"), 12));
+        let told = saved.told("keyframes");
+        assert!(told.starts_with("12 keyframes are in /a/room.map; another map"), "{told}");
+        assert!(told.ends_with("5 keyframes in /a/room_0.map"), "{told}");
+        let alone = SavedFile::of_maps(&files[..1]).unwrap();
+        assert_eq!(alone.told("keyframes"), "12 keyframes are in /a/room.map");
     }
 
     #[test]

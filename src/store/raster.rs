@@ -105,14 +105,15 @@ fn decode(blob: &[u8], count: usize, values: &[f32]) -> Option<Vec<f32>> {
     let (low, high) = (reader.take(known)?, reader.take(known)?);
     let mut differences = low.iter().zip(high).map(|(&a, &b)| unzigzag(u16::from_le_bytes([a, b])));
     let mut last = 0u16;
-    let mut value = |i: usize| {
-        if mask[i / 8] & (1 << (i % 8)) == 0 {
-            return Some(0.0);
+    let mut found = vec![0.0; count];
+    for (bits, eight) in mask.iter().zip(found.chunks_mut(8)) {
+        let is_known = |(bit, _): &(usize, &mut f32)| bits & (1 << bit) != 0;
+        for (_, value) in eight.iter_mut().enumerate().filter(is_known) {
+            last = last.wrapping_add(differences.next()?);
+            *value = values[usize::from(last)];
         }
-        last = last.wrapping_add(differences.next()?);
-        values.get(usize::from(last)).copied()
-    };
-    (0..count).map(&mut value).collect()
+    }
+    Some(found)
 }
 
 /// Small differences of either sign as small numbers.

@@ -148,25 +148,37 @@ impl<'a> Reader<'a> {
         let ids = self.keyframe_ids()?;
         let (mut rays, decoder) = (Rays::default(), Decoder::new());
         let mut keyframes = Vec::with_capacity(ids.len());
-        for batch in ids.chunks(BATCH) {
-            let mut rows = Vec::with_capacity(batch.len());
-            for &id in batch {
-                match self.keyframe_row(id) {
-                    Ok(row) => rows.extend(row),
-                    Err(error) => self.complain(format!("keyframe {id}: {error}"))?,
-                }
-            }
+        let mut batches = ids.chunks(BATCH);
+        let mut fetched = batches.next().map(|ids| self.fetched(ids)).transpose()?;
+        while let Some(rows) = fetched {
             rays.prepare(&rows);
             let unpack = |row: &Row| (row.id, row.keyframe(&rays, &decoder));
-            let unpacked: Vec<_> = rows.par_iter().map(unpack).collect();
+            let next = batches.next();
+            // One batch is read while the one before is unpacked.
+            let (read, unpacked) = rayon::join(
+                || next.map(|ids| self.fetched(ids)).transpose(),
+                || rows.par_iter().map(unpack).collect::<Vec<_>>(),
+            );
             for (id, outcome) in unpacked {
                 match outcome {
                     Ok(keyframe) => keyframes.push(keyframe),
                     Err(problem) => self.complain(format!("keyframe {id}: {problem}"))?,
                 }
             }
+            fetched = read?;
         }
         Ok(keyframes)
+    }
+
+    fn fetched(&mut self, ids: &[u32]) -> Result<Vec<Row>> {
+        let mut rows = Vec::with_capacity(ids.len());
+        for &id in ids {
+            match self.keyframe_row(id) {
+                Ok(row) => rows.extend(row),
+                Err(error) => self.complain(format!("keyframe {id}: {error}"))?,
+            }
+        }
+        Ok(rows)
     }
 
     fn keyframe_ids(&mut self) -> Result<Vec<u32>> {

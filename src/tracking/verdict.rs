@@ -31,6 +31,8 @@ pub enum LostReason {
     Implausible,
     /// No mapped place looks like this one.
     NotRecognized,
+    /// A mapped place looks like this one, but odometry has led elsewhere.
+    AgainstOdometry,
 }
 
 impl fmt::Display for LostReason {
@@ -42,6 +44,10 @@ impl fmt::Display for LostReason {
             Self::Degenerate => "the view does not determine the motion",
             Self::Implausible => "the motion is implausibly fast",
             Self::NotRecognized => "no mapped place is recognised",
+            Self::AgainstOdometry => {
+                "a place looks like this one, but by odometry the camera cannot have come there \
+                 (where it can, as when it was carried: recognition.ask_odometry=false)"
+            }
         })
     }
 }

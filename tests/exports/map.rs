@@ -17,7 +17,7 @@ use recon_node::inference::View;
 use recon_node::keyframe::{Keyframe, KeyframeId};
 use recon_node::map::{GlobalMap, MapConfig, Occupancy, OccupancyConfig, OccupancyGrid};
 use recon_node::model::SensorDepth;
-use recon_node::pipeline::{PreparedFrame, prepare};
+use recon_node::pipeline::{GeoReference, PreparedFrame, prepare};
 use recon_node::simulator::{Simulator, SimulatorConfig};
 use recon_node::stamp::Stamp;
 use recon_node::trajectory::{StampedPose, Trajectory};
@@ -127,7 +127,7 @@ fn las_is_read_by_its_own_library() {
     in_folder(|folder| {
         for cloud in [cloud.clone(), PointCloud { colors: vec![], ..cloud.clone() }] {
             let path = folder.join("a.las");
-            write_las(&path, &cloud).unwrap();
+            write_las(&path, &cloud, None).unwrap();
             let mut reader = las::Reader::from_path(&path).unwrap();
             let data = reader.read_all().unwrap();
             let points: Vec<las::Point> = data.points().map(Result::unwrap).collect();
@@ -139,6 +139,43 @@ fn las_is_read_by_its_own_library() {
                 assert_eq!(color, cloud.colors.get(index).copied());
             }
         }
+    });
+}
+
+/// Munich: PROJ puts the origin at 691567.326 E, 5334734.330 N of zone 32, whose north is 1.918 degrees
+/// off there.
+#[test]
+fn a_map_with_a_place_on_earth_is_in_utm_coordinates_and_says_so() {
+    let cloud = PointCloud {
+        points: vec![Point3::origin(), Point3::new(0.0, 100.0, 2.0)],
+        colors: vec![[1, 2, 3]; 2],
+    };
+    let munich = GeoReference {
+        latitude_deg: 48.137,
+        longitude_deg: 11.575,
+        altitude_m: 519.0,
+        heading_deg: 90.0,
+    };
+    in_folder(|folder| {
+        let path = folder.join("a.las");
+        write_las(&path, &cloud, Some(&munich)).unwrap();
+        let mut reader = las::Reader::from_path(&path).unwrap();
+        let crs = reader.header().get_geotiff_crs().unwrap().unwrap();
+        let zone = crs.entries.iter().find(|entry| entry.id == 3072).unwrap();
+        assert_eq!(format!("{:?}", zone.data), "U16(32632)");
+        let data = reader.read_all().unwrap();
+        let points: Vec<las::Point> = data.points().map(Result::unwrap).collect();
+        let at = |p: &las::Point| Point3::new(p.x, p.y, p.z);
+        let origin = Point3::new(691_567.326, 5_334_734.330, 519.0);
+        assert!((at(&points[0]) - origin).norm() < 2e-3, "{:?}", points[0]);
+        // East, which the plane shows turned by its north's own direction.
+        let turn = 1.918_293_f64.to_radians();
+        let east = 100.0 * 1.000_051 * Vector3::new(turn.cos(), turn.sin(), 0.0);
+        let expected = origin + east + Vector3::z() * 2.0;
+        assert!((at(&points[1]) - expected).norm() < 3e-3, "{:?} for {expected}", points[1]);
+        let pole = GeoReference { latitude_deg: 89.0, ..munich };
+        let message = write_las(&path, &cloud, Some(&pole)).unwrap_err().to_string();
+        assert!(message.contains("UTM") && message.contains("PLY"), "{message}");
     });
 }
 

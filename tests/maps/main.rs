@@ -5,6 +5,7 @@
 mod joining;
 mod killing;
 mod localizing;
+mod odometry;
 mod round_trip;
 mod submaps;
 mod support;

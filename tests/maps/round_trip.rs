@@ -54,6 +54,23 @@ fn what_is_loaded_is_what_was_saved_and_saving_it_again_changes_nothing() {
     eprintln!("{} keyframes of {size} bytes", known.keyframes.len());
 }
 
+/// Else nothing that is compared with it would be found to share anything with it.
+#[test]
+fn a_keyframe_without_depth_of_its_own_is_compared_by_its_geometry_once_it_is_loaded() {
+    let mut known = small_map();
+    known.keyframes.iter_mut().for_each(|keyframe| keyframe.frame.depth = None);
+    let found = store::load(&saved(&known).path).unwrap();
+    let mut compared = 0;
+    for keyframe in found.map(4).keyframes() {
+        let (level, points) = (&keyframe.pyramid.levels()[0], keyframe.pointmap.depths());
+        for (i, &depth_m) in points.values().iter().enumerate() {
+            assert_eq!(level.depth_m(i % points.width(), i / points.width()), depth_m);
+            compared += usize::from(depth_m > 0.0);
+        }
+    }
+    assert!(compared > 100_000, "{compared} pixels");
+}
+
 #[test]
 fn the_same_map_is_the_same_file_and_jpeg_is_smaller() {
     let map = small_map();

@@ -117,3 +117,61 @@ fn small_images_have_few_levels_and_no_gradient_beyond_their_border() {
         assert_eq!(finest(&frame).gradient_squared(0, 0), 0.0);
     }
 }
+
+/// All that a pyramid says.
+fn content(pyramid: &Pyramid) -> Vec<[f32; 3]> {
+    let pixels = |level: &Level| {
+        let (width, height) = (level.width(), level.height());
+        (0..width * height).map(move |i| (i % width, i / width)).collect::<Vec<_>>()
+    };
+    let value = |level: &Level, (x, y): (usize, usize)| {
+        [level.intensity(x, y), level.gradient_squared(x, y), level.depth_m(x, y)]
+    };
+    let levels = pyramid.levels().iter();
+    levels
+        .flat_map(|level| pixels(level).into_iter().map(move |pixel| value(level, pixel)))
+        .collect()
+}
+
+#[test]
+fn a_pyramid_that_is_made_later_or_forgotten_says_the_same() {
+    let frame = ramp([2, 1], |x, y| 1.0 + 0.01 * (x + y) as f32);
+    let camera = frame.camera.unwrap();
+    let known = pyramid(&frame, 3);
+    let mut later = Pyramid::later(&frame, &camera, 3);
+    assert!(known.is_made() && !later.is_made());
+    assert_eq!(content(&later), content(&known));
+    // What was looked at is kept until nobody has looked at it from one time to the next.
+    later.forget_unless_used();
+    assert!(later.is_made());
+    let clone = later.clone();
+    later.forget_unless_used();
+    assert!(!later.is_made() && clone.is_made());
+    assert_eq!(content(&later), content(&known));
+    assert_eq!(later.levels()[2].camera, known.levels()[2].camera);
+}
+
+#[test]
+fn the_coarsest_level_alone_is_the_coarsest_of_all() {
+    for size in [(64, 48), (23, 40), (1, 1)] {
+        let frame = frame_of(size, |x, y| (3 * x + y) as u8, |_, _| 1.0);
+        let pyramid = Pyramid::later(&frame, &frame.camera.unwrap(), 3);
+        let coarsest = pyramid.coarsest().clone();
+        assert!(!pyramid.is_made());
+        let level = pyramid.levels().last().unwrap();
+        let values: Vec<f32> = (0..level.width() * level.height())
+            .map(|i| level.intensity(i % level.width(), i / level.width()))
+            .collect();
+        assert_eq!(coarsest.values(), values);
+    }
+}
+
+#[test]
+fn other_depths_reach_all_levels() {
+    let frame = ramp([1, 2], |_, _| 2.0);
+    let nearer = frame.clone().with_depth_offset(-0.5);
+    let pyramid = pyramid(&frame, 3).with_depth_of(&nearer);
+    for level in pyramid.levels() {
+        assert_eq!(level.depth_m(3, 3), 1.5);
+    }
+}

@@ -9,7 +9,9 @@ use recon_node::export::{
 };
 use recon_node::pipeline::MapSnapshot;
 use recon_node::ros::config::NodeConfig;
-use recon_node::ros::files::{MAP_FORMATS, WHOLE_MAP, format_of, optical_from_map, with_suffix};
+use recon_node::ros::files::{
+    MAP_FORMATS, SavedFile, WHOLE_MAP, format_of, optical_from_map, with_suffix,
+};
 use recon_node::ros::session::Session;
 use recon_node::store::{self, ImageQuality};
 
@@ -17,7 +19,7 @@ use crate::node::NAME;
 use crate::shared::FileReply;
 
 /// A file that was written, and how much is in it.
-pub type Saved = std::result::Result<(PathBuf, u64), String>;
+pub type Saved = std::result::Result<SavedFile, String>;
 
 /// Takes up a map; returns the number of its keyframes, and what there is to say of it.
 pub fn load_map(
@@ -34,25 +36,27 @@ pub fn load_map(
     Ok((count as u32, text))
 }
 
-/// Writes the whole map on a thread of its own, so that frames do not wait for the disk.
-pub fn save_whole_map(session: &Session, path: PathBuf, reply: FileReply) {
-    match session.whole_map() {
-        None => reply(Err(NO_MAP.to_owned())),
-        Some(map) => drop(std::thread::spawn(move || reply(write_whole_map(&map, &path)))),
-    }
+/// Writes all maps of the session on a thread of its own, so that frames do not wait for the disk.
+pub fn save_whole_map(session: &mut Session, path: PathBuf, reply: FileReply) {
+    let maps = session.whole_maps(&path);
+    drop(std::thread::spawn(move || reply(write_whole_maps(&maps))));
 }
 
-fn write_whole_map(map: &MapSnapshot, path: &Path) -> Saved {
-    store::save(path, map, ImageQuality::Lossless).map_err(|error| error.to_string())?;
-    Ok((absolute(path), map.keyframes.len() as u64))
+fn write_whole_maps(maps: &[(PathBuf, MapSnapshot)]) -> Saved {
+    let mut written = Vec::new();
+    for (path, map) in maps {
+        store::save(path, map, ImageQuality::Lossless).map_err(|error| error.to_string())?;
+        written.push((path.clone(), map.keyframes.len() as u64));
+    }
+    SavedFile::of_maps(&written).ok_or_else(|| NO_MAP.to_owned())
 }
 
 const NO_MAP: &str = "there is no map yet";
 
 /// Writes the map.
-pub fn save_map(session: &Session, path: &Path, format: &str) -> Saved {
+pub fn save_map(session: &mut Session, path: &Path, format: &str) -> Saved {
     if format == WHOLE_MAP {
-        return write_whole_map(&session.whole_map().ok_or(NO_MAP)?, path);
+        return write_whole_maps(&session.whole_maps(path));
     }
     let Some(map_from_world) = session.map_from_world() else {
         return Err(NO_MAP.to_owned());
@@ -68,7 +72,7 @@ pub fn save_map(session: &Session, path: &Path, format: &str) -> Saved {
         _ => write_ply(path, &cloud),
     };
     written.map_err(|error| error.to_string())?;
-    Ok((absolute(path), points))
+    Ok(SavedFile::new(path, points, session.told_of_others()))
 }
 
 /// The cloud and the cameras, turned so that the map's z points up in a viewer of glTF.
@@ -99,26 +103,24 @@ pub fn save_trajectory(session: &Session, path: &Path) -> Saved {
         return Err("no frame has a pose yet".to_owned());
     }
     write_trajectory(path, &trajectory).map_err(|error| error.to_string())?;
-    Ok((absolute(path), trajectory.poses().len() as u64))
+    Ok(SavedFile::new(path, trajectory.poses().len() as u64, String::new()))
 }
 
 /// Writes what is to be kept when a session ends, with `suffix` at the end of the files' names.
-pub fn save_at_end(session: &Session, node: &NodeConfig, suffix: &str) {
-    let save = |what, path: &str, save: &dyn Fn(&Path) -> Saved| {
+pub fn save_at_end(session: &mut Session, node: &NodeConfig, suffix: &str) {
+    let save = |what, path: &str, save: &mut dyn FnMut(&Path) -> Saved| {
         if path.is_empty() {
             return;
         }
         match save(&with_suffix(Path::new(path), suffix)) {
-            Ok((path, _)) => r2r::log_info!(NAME, "the {what} is in {}", path.display()),
+            Ok(saved) => {
+                r2r::log_info!(NAME, "the {what} is in {}{}", saved.path.display(), saved.note)
+            }
             Err(reason) => r2r::log_error!(NAME, "the {what} was not saved: {reason}"),
         }
     };
-    save("map", &node.save_map_on_exit, &|path| {
+    save("map", &node.save_map_on_exit, &mut |path| {
         save_map(session, path, format_of(path, "", &MAP_FORMATS)?)
     });
-    save("trajectory", &node.save_trajectory_on_exit, &|path| save_trajectory(session, path));
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+    save("trajectory", &node.save_trajectory_on_exit, &mut |path| save_trajectory(session, path));
 }

@@ -7,7 +7,7 @@ use r2r::nav_msgs::srv::GetMap;
 use r2r::recon_node::srv::{LoadMap, SaveMap, SaveTrajectory, SetMode};
 use r2r::std_srvs::srv::Trigger;
 use r2r::{Node, QosProfile, ServiceRequest};
-use recon_node::ros::files::{MAP_FORMATS, TRAJECTORY_FORMATS, format_of};
+use recon_node::ros::files::{MAP_FORMATS, SavedFile, TRAJECTORY_FORMATS, format_of};
 use recon_node::ros::mode::Mode;
 
 use crate::convert;
@@ -185,13 +185,13 @@ fn triggered(outcome: Result<String, String>) -> Trigger::Response {
     Trigger::Response { success, message }
 }
 
-fn map_saved(outcome: Result<(PathBuf, u64), String>) -> SaveMap::Response {
+fn map_saved(outcome: Result<SavedFile, String>) -> SaveMap::Response {
     match outcome {
-        Ok((path, points)) => SaveMap::Response {
+        Ok(saved) => SaveMap::Response {
             success: true,
-            message: format!("{points} points or keyframes are in {}", path.display()),
-            path: path.display().to_string(),
-            points,
+            message: saved.told("points or keyframes"),
+            path: saved.path.display().to_string(),
+            points: saved.count,
         },
         Err(message) => SaveMap::Response { message, ..Default::default() },
     }
@@ -204,13 +204,13 @@ fn map_loaded(outcome: Result<(u32, String), String>) -> LoadMap::Response {
     }
 }
 
-fn trajectory_saved(outcome: Result<(PathBuf, u64), String>) -> SaveTrajectory::Response {
+fn trajectory_saved(outcome: Result<SavedFile, String>) -> SaveTrajectory::Response {
     match outcome {
-        Ok((path, poses)) => SaveTrajectory::Response {
+        Ok(saved) => SaveTrajectory::Response {
             success: true,
-            message: format!("{poses} poses are in {}", path.display()),
-            path: path.display().to_string(),
-            poses,
+            message: saved.told("poses"),
+            path: saved.path.display().to_string(),
+            poses: saved.count,
         },
         Err(message) => SaveTrajectory::Response { message, ..Default::default() },
     }

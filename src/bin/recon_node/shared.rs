@@ -6,6 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use recon_node::geometry::Se3;
+use recon_node::ros::files::SavedFile;
 use recon_node::ros::inputs::{FrameParts, Input, Inputs};
 use recon_node::ros::mode::Mode;
 use recon_node::ros::parameters::Settings;
@@ -21,7 +22,7 @@ const IDLE: Duration = Duration::from_millis(20);
 /// Tells a caller how it went.
 pub type Reply = Box<dyn FnOnce(Result<String, String>) + Send>;
 /// Tells a caller where the file is and how much is in it.
-pub type FileReply = Box<dyn FnOnce(Result<(PathBuf, u64), String>) + Send>;
+pub type FileReply = Box<dyn FnOnce(Result<SavedFile, String>) + Send>;
 /// Tells a caller how many keyframes were loaded, and what there is to say of them.
 pub type LoadReply = Box<dyn FnOnce(Result<(u32, String), String>) + Send>;
 

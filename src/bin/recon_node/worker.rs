@@ -132,7 +132,7 @@ impl Mapping {
         if let Some(reply) = self.refinement_reply.take() {
             reply(Err("the mapping has ended".to_owned()));
         }
-        save_at_end(&self.session, &self.settings.node, "");
+        save_at_end(&mut self.session, &self.settings.node, "");
         self.watching.end(&self.session);
     }
 
@@ -185,7 +185,7 @@ impl Mapping {
         r2r::log_warn!(NAME, "time went back to {stamp}: a new map begins");
         self.era = parts.era;
         let suffix = format!("_session{}", self.sessions);
-        save_at_end(&self.session, &self.settings.node, &suffix);
+        save_at_end(&mut self.session, &self.settings.node, &suffix);
         self.restart();
     }
 
@@ -325,10 +325,10 @@ impl Mapping {
                 self.publish_status();
             }
             Command::SaveMap { path, format: WHOLE_MAP, reply } => {
-                save_whole_map(&self.session, path, reply);
+                save_whole_map(&mut self.session, path, reply);
             }
             Command::SaveMap { path, format, reply } => {
-                reply(save_map(&self.session, &path, format));
+                reply(save_map(&mut self.session, &path, format));
             }
             Command::LoadMap { path, recover, reply } => reply(self.load_map(&path, recover)),
             Command::SetMode(mode, reply) => {

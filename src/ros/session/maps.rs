@@ -1,9 +1,11 @@
 //! The session's maps: taken up, left, come back to, and handed out to be saved.
 
+use std::path::{Path, PathBuf};
+
 use super::{Firmness, Session};
 use crate::error::Result;
 use crate::pipeline::MapSnapshot;
-use crate::ros::files::map_from_optical;
+use crate::ros::files::{map_from_optical, with_suffix};
 
 impl Session {
     /// Takes up a map that was saved in place of the one that is there; nobody knows where the robot
@@ -56,11 +58,32 @@ impl Session {
         (map != left).then_some(text)
     }
 
-    /// Returns the whole map as it is to be saved, with where it stands; `None` before there is one.
-    pub fn whole_map(&self) -> Option<MapSnapshot> {
-        let map_from_world = self.map_from_world()?;
-        let mut map = self.pipeline.snapshot();
-        map.graph.map_from_world = Some(map_from_world);
-        Some(map)
+    /// Returns all maps of the session as they are to be saved, each with where it stands and with its
+    /// file: `path` for the one that frames are placed in, which comes first, and for each other one
+    /// the same with the map's number at the end of its name. None before there is a map.
+    pub fn whole_maps(&mut self, path: &Path) -> Vec<(PathBuf, MapSnapshot)> {
+        let mut maps = Vec::new();
+        if let Some(map_from_world) = self.map_from_world() {
+            let mut map = self.pipeline.snapshot();
+            map.graph.map_from_world = Some(map_from_world);
+            maps.push((path.to_owned(), map));
+        }
+        for (number, mut map) in self.pipeline.snapshots_aside() {
+            map.graph.map_from_world = self.others.get(&number).copied();
+            maps.push((with_suffix(path, &format!("_{number}")), map));
+        }
+        maps
+    }
+
+    /// Returns what is to be said where only the map that frames are placed in is saved, and not the
+    /// session's others: nothing where there are none.
+    pub fn told_of_others(&self) -> String {
+        match self.pipeline.maps_aside() {
+            0 => String::new(),
+            others => format!(
+                "; {others} other maps of this session, which nothing joins to it yet, are not in it \
+                 (the format 'map' saves them too)"
+            ),
+        }
     }
 }

@@ -51,6 +51,12 @@ pub enum Format {
 }
 
 impl Format {
+    /// Returns whether the scene's z has to point up for it.
+    pub(super) fn is_upright(self, scene: &Scene, options: &Options) -> bool {
+        let is_placed = self == Self::Las && scene.georeference.is_some();
+        options.z_up || self == Self::Occupancy || is_placed
+    }
+
     /// Writes a scene, and returns the file or folder.
     pub(super) fn write(self, scene: &Scene, options: &Options, folder: &Path) -> Result<PathBuf> {
         let at = |name: &str| folder.join(name);
@@ -58,7 +64,10 @@ impl Format {
         match self {
             Self::Ply => write_surface_ply(&path, &surface(scene, options).0)?,
             Self::Pcd => write_surface_pcd(&path, &surface(scene, options).0)?,
-            Self::Las => write_las(&path, &surface(scene, options).0.cloud)?,
+            Self::Las => {
+                let origin = scene.georeference.as_ref();
+                write_las(&path, &surface(scene, options).0.cloud, origin)?;
+            }
             Self::Glb => write_glb(&path, &glb_views(scene, surface(scene, options).0.cloud))?,
             Self::Colmap => write_model(&path, scene, options, ColmapFormat::Binary)?,
             Self::ColmapText => write_model(&path, scene, options, ColmapFormat::Text)?,

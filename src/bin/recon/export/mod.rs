@@ -9,8 +9,9 @@ use nalgebra::Vector3;
 use recon_node::config::Config;
 use recon_node::constraint::Constraint;
 use recon_node::error::{Error, Result};
+use recon_node::geometry::Se3;
 use recon_node::map::{GlobalMap, OccupancyConfig};
-use recon_node::pipeline::{MapSnapshot, Pipeline};
+use recon_node::pipeline::{GeoReference, MapSnapshot, Pipeline};
 use recon_node::trajectory::{StampedPose, Trajectory};
 use recon_node::viz;
 
@@ -34,7 +35,8 @@ pub struct Options {
     /// Leave out what is further from the camera
     #[arg(long, value_name = "M", default_value_t = f32::INFINITY, hide_default_value = true)]
     max_range: f32,
-    /// Turn the world so that z points up, by how the camera was held (occupancy always has it so)
+    /// Turn the world so that z points up: as the map says, or by how the camera was held (occupancy
+    /// always has it so, and LAS of a map with a place on Earth, which is in UTM coordinates)
     #[arg(long)]
     z_up: bool,
     /// Occupancy: edge of the cells
@@ -124,6 +126,10 @@ pub struct Scene {
     pub constraints: Vec<Constraint>,
     pub trajectory: Trajectory,
     pub config: Config,
+    /// The world in the frame with z up that was chosen for it, where one was.
+    pub map_from_world: Option<Se3>,
+    /// Where on Earth the origin of that frame is.
+    pub georeference: Option<GeoReference>,
 }
 
 impl Scene {
@@ -134,6 +140,8 @@ impl Scene {
             constraints: pipeline.constraints().copied().collect(),
             trajectory: pipeline.trajectory(),
             config: pipeline.config().clone(),
+            map_from_world: pipeline.map_from_world(),
+            georeference: pipeline.georeference(),
         }
     }
 
@@ -145,13 +153,17 @@ impl Scene {
             constraints: saved.constraints().copied().collect(),
             trajectory: Trajectory::new(poses),
             config: saved.graph.config.clone(),
+            map_from_world: saved.graph.map_from_world,
+            georeference: saved.graph.georeference,
         }
     }
 
-    /// Returns the scene in a world whose z points up.
+    /// Returns the scene in a world whose z points up: the one that was chosen for the map, else by
+    /// how most level surfaces face.
     fn upright(mut self) -> Self {
-        let up = self.map.up(&viz::upright_direction(&self.trajectory));
-        let upright_from_world = viz::upright_from_world(&up);
+        let looked_for =
+            || viz::upright_from_world(&self.map.up(&viz::upright_direction(&self.trajectory)));
+        let upright_from_world = self.map_from_world.take().unwrap_or_else(looked_for);
         let poses = self.map.keyframes().map(|k| (k.id, upright_from_world * k.world_from_camera));
         let poses = poses.collect();
         self.map.set_poses(&poses);
@@ -179,12 +191,11 @@ pub fn export(
         return Err(Error::Usage("the map is empty: there is nothing to export".into()).into());
     }
     recon_node::export::create_folder(folder)?;
-    let needs_upright = options.z_up || formats.contains(&Format::Occupancy);
-    let upright = needs_upright.then(|| scene.clone().upright());
+    let is_turned = |format: &Format| format.is_upright(scene, options);
+    let upright = formats.iter().any(is_turned).then(|| scene.clone().upright());
     let mut written = Vec::new();
     for format in formats {
-        let turned = options.z_up || *format == Format::Occupancy;
-        let scene = upright.as_ref().filter(|_| turned).unwrap_or(scene);
+        let scene = upright.as_ref().filter(|_| is_turned(format)).unwrap_or(scene);
         written.push(format.write(scene, options, folder)?);
     }
     Ok(written)
