@@ -48,6 +48,14 @@ impl Gate {
         }
     }
 
+    /// Whether an answer that costs less by `gain` than the other one of a test, and more where that
+    /// is negative, is given up for it: where it is worse by more standard deviations of such a
+    /// difference than a prior by its standard errors. What is chance at a single window must not
+    /// stand above what all windows say.
+    fn gives_up(&self, gain: f64, closing_sigmas: f64) -> bool {
+        gain < -closing_sigmas * self.gain.sigma(PRIOR_SIGMA)
+    }
+
     fn report(&self, usage: PriorUse, closing_sigmas: f64) -> PriorReport {
         PriorReport {
             is_told: self.is_open(usage, closing_sigmas),
@@ -111,8 +119,8 @@ impl Pipeline {
         self.weighed(candidate, &questions, answers)
     }
 
-    /// What the answers to all questions of a window say: of two the one that agrees better with the
-    /// map, and the gate takes note.
+    /// What the answers to all questions of a window say: of two the one that is asked for anyway,
+    /// unless the other agrees clearly better with the map; and the gate takes note.
     pub(super) fn weighed(
         &mut self,
         candidate: Candidate<'_>,
@@ -126,22 +134,24 @@ impl Pipeline {
             && let Some(cost) = self.cost(&candidate, window)
             && let Some(other_cost) = self.cost(&candidate, other)
         {
-            self.note_test([told[0], told[1]], other_cost - cost);
-            if other_cost < cost {
+            if self.note_test([told[0], told[1]], other_cost - cost) {
                 windows.swap(0, 1);
             }
         }
         windows.into_iter().next().ok_or_else(|| wrong_count(1, 0))
     }
 
-    /// Takes note of how much less the first of two answers costs.
-    fn note_test(&mut self, [told, other]: [Told; 2], gain: f64) {
+    /// Takes note of how much less the first of two answers costs; returns whether it is to be given
+    /// up for the other.
+    fn note_test(&mut self, [told, other]: [Told; 2], gain: f64) -> bool {
+        let closing_sigmas = self.config.model.priors.closing_sigmas;
         let gates = &mut self.inferring.gates;
         let (gate, is_told) = match told.depth == other.depth {
             true => (&mut gates.poses, told.poses),
             false => (&mut gates.depth, told.depth),
         };
         gate.gain.add(if is_told { gain } else { -gain }, PRIOR_SIGMA);
+        gate.gives_up(gain, closing_sigmas)
     }
 
     /// What else the model is to be told for a test, the priors by turns.
@@ -220,6 +230,18 @@ mod tests {
         assert!(gate.is_open(PriorUse::Auto, 1.0));
         assert!(!gate.is_open(PriorUse::Never, 1.0));
         assert_eq!(gate.report(PriorUse::Auto, 1.0).tests, 2);
+    }
+
+    /// To take the better one of two answers that differ by chance is to throw away what is known.
+    #[test]
+    fn an_answer_is_given_up_only_where_it_is_worse_than_by_chance() {
+        let mut gate = Gate::default();
+        for i in 0..10 {
+            gate.gain.add(if i % 2 == 0 { 0.3 } else { -0.1 }, PRIOR_SIGMA);
+        }
+        assert!(!gate.gives_up(-0.1, 1.0), "differences go up and down by 0.2");
+        assert!(gate.gives_up(-0.3, 1.0) && !gate.gives_up(-0.3, 2.0));
+        assert!(gate.gives_up(-0.01, 0.0));
     }
 
     #[test]

@@ -119,9 +119,13 @@ impl Pipeline {
         shared: f64,
     ) -> Option<KeyframeId> {
         let least = self.config.keyframe.reuse_overlap_frac.max(shared + 0.02);
+        // Without depth nothing but the map says that the frame sees what an older one saw, and at the
+        // end of a long way the map may have it elsewhere: a new keyframe finds that out.
+        let tied = frame.mean_depth_m.is_none().then(|| self.tied_to(current));
+        let may_follow = |id: KeyframeId| tied.as_ref().is_none_or(|tied| tied.contains(&id));
         self.overlaps(frame, world_from_camera)
             .into_iter()
-            .filter(|&(id, overlap)| id != current && overlap >= least)
+            .filter(|&(id, overlap)| id != current && overlap >= least && may_follow(id))
             .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
             .map(|(id, _)| id)
     }

@@ -54,7 +54,7 @@ impl RunningMean {
     }
 
     /// Standard deviation of a value; a prior counts as one value.
-    fn sigma(&self, prior_sigma: f64) -> f64 {
+    pub fn sigma(&self, prior_sigma: f64) -> f64 {
         ((self.squares + prior_sigma * prior_sigma) / self.count.max(1.0)).sqrt()
     }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 #![allow(clippy::float_cmp, reason = "what is compared for equality is promised exactly")]
 
+mod loops;
 mod priors;
 mod random_weights;
 mod statistics;
