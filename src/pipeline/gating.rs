@@ -133,10 +133,9 @@ impl Pipeline {
         if let [window, other] = &windows[..]
             && let Some(cost) = self.cost(&candidate, window)
             && let Some(other_cost) = self.cost(&candidate, other)
+            && self.note_test([told[0], told[1]], other_cost - cost)
         {
-            if self.note_test([told[0], told[1]], other_cost - cost) {
-                windows.swap(0, 1);
-            }
+            windows.swap(0, 1);
         }
         windows.into_iter().next().ok_or_else(|| wrong_count(1, 0))
     }
