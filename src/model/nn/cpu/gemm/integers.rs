@@ -106,7 +106,8 @@ pub fn multiply_integers<R: Rows>(
     let panels = columns.div_ceil(WIDTH);
     let groups = (4 * rayon::current_num_threads()).div_ceil(row_blocks.max(1));
     let panel_block = panels.div_ceil(groups).max(panels.min(4)).max(1);
-    (0..row_blocks * panels.div_ceil(panel_block)).into_par_iter().for_each(|task| {
+    let tasks = (0..row_blocks * panels.div_ceil(panel_block)).into_par_iter();
+    tasks.with_max_len(1).for_each(|task| {
         let (row, panel) = (task % row_blocks * row_block, task / row_blocks * panel_block);
         let block = Block {
             left: &left,

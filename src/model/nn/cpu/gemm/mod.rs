@@ -40,7 +40,9 @@ pub fn multiply<R: Rows>(left: &R, rows: usize, weights: &Panels, finish: Finish
     let (row_block, panel_block) = product.blocks();
     let row_blocks = rows.div_ceil(row_block);
     let panels = columns.div_ceil(weights.width());
-    (0..row_blocks * panels.div_ceil(panel_block)).into_par_iter().for_each(|task| {
+    let tasks = (0..row_blocks * panels.div_ceil(panel_block)).into_par_iter();
+    // Each by itself, so that a thread that is done early can take any of them over.
+    tasks.with_max_len(1).for_each(|task| {
         let (row, panel) = (task % row_blocks * row_block, task / row_blocks * panel_block);
         let block = Block {
             product: &product,
