@@ -240,7 +240,7 @@ fn what_an_image_looks_like_serves_both_to_find_and_to_remember_it() {
 #[test]
 fn what_another_index_has_seen_is_refused() {
     let image = numbers(60 * 16, 1);
-    let mut words = PlaceIndex::Words(words_of(&[image.clone()]));
+    let mut words = PlaceIndex::Words(words_of(std::slice::from_ref(&image)));
     let mut pooled = PlaceIndex::new(16, None);
     let (by_words, by_all) =
         (words.appearance(&image).unwrap(), pooled.appearance(&image).unwrap());
