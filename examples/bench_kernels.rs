@@ -12,6 +12,7 @@ use recon_node::model::nn::cpu::gemm::{Dense, Finish, Matrix, Panels, Then, mult
 use recon_node::model::nn::cpu::resize::resize;
 use recon_node::model::nn::cpu::rows::{Norm, gelu, silu_gate};
 use recon_node::model::nn::cpu::simd::Level;
+use recon_node::model::nn::cpu::winograd::{Kernels, convolve};
 
 const PLAIN: Finish<'static> = Finish { bias: None, then: Then::Nothing };
 const ROUNDS: usize = 9;
@@ -129,6 +130,10 @@ fn maps(level: Level) {
             black_box(multiply(&rows, 96 * 128, &panels, PLAIN));
         },
     );
+    let kernels = Kernels::new(&w, 256, 256, level);
+    time(&format!("the same, filtered {level:?}"), 2 * 96 * 128 * w.len(), || {
+        black_box(convolve(&Neighbourhoods::new(&x, size, 1, false), &kernels, PLAIN));
+    });
     let mut out = vec![0.0; 4 * x.len()];
     time(&format!("bilinear × 2, 256 × 96 × 128 {level:?}"), 0, || {
         resize(&x, size, &mut out, (192, 256), level);

@@ -1,4 +1,7 @@
 //! The pose of a camera from points whose places are known, many of which may be wrong.
+//!
+//! Our own, since no library fits: rust-cv's lambda-twist and its arrsac solvers are archived, kornia-3d
+//! brings tensors and images of its own along, and sampling has to be the same in every run.
 
 use nalgebra::{Matrix2x3, Matrix3x6, Matrix6, Point3, Vector2, Vector3, Vector6};
 use rand::rngs::SmallRng;

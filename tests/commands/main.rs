@@ -12,6 +12,7 @@ mod handing_on;
 #[allow(dead_code, reason = "written for the tests of fetching, which use all of it")]
 mod hub;
 mod infer;
+mod infer_family;
 mod maps;
 #[path = "../dataset_reading/support/messages.rs"]
 #[allow(dead_code, reason = "written for the tests of reading, which use all of it")]

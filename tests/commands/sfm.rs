@@ -1,5 +1,4 @@
-//! `recon sfm`, and `recon infer` with the same models: tiny networks know nothing, so that what is
-//! tested is all around them.
+//! `recon sfm`: tiny networks know nothing, so that what is tested is all around them.
 
 use std::path::Path;
 
@@ -105,27 +104,6 @@ fn large_photographs_are_looked_at_closer() {
     assert!(coarse.iter().all(|v| v.fract() == 0.0));
     assert!(fine.iter().any(|v| v.fract() != 0.0), "{} places", fine.len());
     assert_eq!(fine, matches(&["--coarse-to-fine"], "fine"));
-}
-
-#[test]
-fn infer_takes_the_same_models() {
-    let recorded = Recorded::of(2);
-    let weights = weights("dust3r_linear");
-    let arguments = ["infer", "room/rgb", "--model", "dust3r", "--weights", &weights];
-    let small = ["--resolution", "96", "--no-mask", "--out", "out"];
-    recorded.success(&[arguments.as_slice(), &small].concat());
-    assert_eq!(recorded.metrics("out")["model"], "dust3r");
-    for option in [
-        ["--intrinsics", "80,80,48,32"],
-        ["--depth", "room/depth"],
-        ["--poses", "room/groundtruth.txt"],
-        ["--conf-percentile", "10"],
-        ["--no-edge-mask", "--quiet"],
-        ["--multi-view-confidence", "--quiet"],
-    ] {
-        let message = recorded.failure(&[arguments.as_slice(), &option].concat(), 2);
-        assert_tells(&message, &["dust3r takes images alone", option[0], "--model mapanything"]);
-    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use recon_node::simulator::{SimulatorConfig, World};
 
+use crate::in_pairs::InPairs;
 use crate::support::Run;
 
 /// Small pictures, and a focal length that is said 1 % too large: turns are measured too small, so
@@ -36,4 +37,15 @@ fn a_closed_loop_takes_four_fifths_of_the_drift_away() {
     assert_eq!(off.1, 0, "loops are off");
     assert!(on.1 >= 1, "no loop was closed");
     assert!(on.0 * 5.0 <= off.0, "{} m with loops, {} m without", on.0, off.0);
+}
+
+/// MASt3R's way: no keypoints, but pixels that two images share, found by looking at both.
+#[test]
+fn a_network_that_looks_at_pairs_closes_loops() {
+    let run = Run::by(InPairs::new(), &drifting());
+    let (ate_m, loops) = (run.ate_m(), run.loops());
+    eprintln!("ATE {:.2} cm, {loops} loops", 100.0 * ate_m);
+    assert_eq!(run.tracked(), run.updates.len());
+    assert!(loops >= 1, "no loop was closed");
+    assert!(ate_m < 0.05, "{ate_m} m");
 }

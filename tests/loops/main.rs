@@ -8,6 +8,8 @@ mod alike;
 mod closing;
 mod depth_offset;
 mod growth;
+#[path = "../shared/in_pairs.rs"]
+mod in_pairs;
 mod kidnapping;
 mod refining;
 mod support;

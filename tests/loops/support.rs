@@ -2,8 +2,10 @@
 
 use recon_node::config::Config;
 use recon_node::evaluation::{DEFAULT_MAX_DIFFERENCE_SECS, evaluate_trajectory};
+use recon_node::features::FeatureExtractor;
 use recon_node::frame::Frame;
 use recon_node::geometry::{Se3, se3};
+use recon_node::inference::Models;
 use recon_node::model;
 use recon_node::observer::MapUpdate;
 use recon_node::pipeline::Pipeline;
@@ -12,10 +14,14 @@ use recon_node::trajectory::{StampedPose, Trajectory};
 
 /// Returns a pipeline with the defaults, but for some settings (`key=value`).
 pub fn pipeline(settings: &[&str]) -> Pipeline {
-    let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
-    let config = Config::from_sources(None, &settings).unwrap();
+    let config = config(settings);
     let model = model::open(&config).unwrap();
     Pipeline::new(config, model)
+}
+
+fn config(settings: &[&str]) -> Config {
+    let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
+    Config::from_sources(None, &settings).unwrap()
 }
 
 /// What has become of a recording.
@@ -35,8 +41,20 @@ impl Run {
 
     /// Returns what has become of a whole recording.
     pub fn of(config: &SimulatorConfig, settings: &[&str]) -> Self {
+        Self::new(settings).through(config)
+    }
+
+    /// Returns what has become of a whole recording whose places other features were to find.
+    pub fn by(features: impl FeatureExtractor + 'static, config: &SimulatorConfig) -> Self {
+        let defaults = self::config(&[]);
+        let geometry = model::open_geometry(&defaults).unwrap();
+        let models = Models { geometry, features: Some(Box::new(features)) };
+        Self { pipeline: Pipeline::new(defaults, models), ..Self::new(&[]) }.through(config)
+    }
+
+    fn through(self, config: &SimulatorConfig) -> Self {
         let mut simulator = Simulator::new(config.clone()).unwrap();
-        let mut run = Self::new(settings);
+        let mut run = self;
         for index in 0..config.frame_count() {
             let frame = simulator.render(index).unwrap();
             run.process(&frame, &simulator.true_pose(index));

@@ -9,6 +9,8 @@ mod consensus;
 mod dense_residual;
 mod feed_forward;
 mod frame;
+#[path = "../shared/in_pairs.rs"]
+mod in_pairs;
 mod late;
 mod map;
 mod model_geometry;

@@ -1,7 +1,5 @@
 //! Recognition: places seen again from elsewhere. Loops are tested in `tests/loops`.
 
-use std::sync::Mutex;
-
 use image::RgbImage;
 use nalgebra::Matrix6;
 use recon_node::config::Config;
@@ -11,14 +9,14 @@ use recon_node::frame::Frame;
 use recon_node::geometry::Se3;
 use recon_node::inference::Models;
 use recon_node::keyframe::KeyframeId;
-use recon_node::matching::mutual_nearest;
 use recon_node::matching::retrieval::Codebook;
 use recon_node::matching::two_view::TwoViewPose;
-use recon_node::model::{self, xfeat::XFeat};
+use recon_node::model;
 use recon_node::observer::TrackingState;
 use recon_node::pipeline::Pipeline;
 use recon_node::recognition::{RecognitionConfig, Recognizer, Sighting};
 
+use crate::in_pairs::InPairs;
 use crate::pipeline::process;
 use crate::support::{Room, pose, pose_error};
 
@@ -64,31 +62,9 @@ fn a_camera_that_was_carried_off_is_recognised_from_far_off() {
     is_recognised_from_far_off(pipeline);
 }
 
-/// Finds places as XFeat does, and has no keypoints: it looks at both images of a pair.
-struct InPairs(Mutex<XFeat>);
-
-impl FeatureExtractor for InPairs {
-    fn descriptor_dim(&self) -> usize {
-        self.0.lock().unwrap().descriptor_dim()
-    }
-
-    fn extract(&mut self, image: &RgbImage, max_keypoints: usize) -> Result<ImageFeatures> {
-        let dense = self.0.lock().unwrap().extract(image, max_keypoints)?.dense;
-        Ok(ImageFeatures { dense, ..ImageFeatures::default() })
-    }
-
-    fn match_pair(&self, first: &RgbImage, second: &RgbImage) -> Result<Option<Vec<PixelPair>>> {
-        let mut network = self.0.lock().unwrap();
-        let [a, b] = [first, second].map(|image| network.extract(image, 1000).unwrap());
-        let found = mutual_nearest(64, &a.descriptors, &b.descriptors, 0.75)?;
-        let pixels = |(i, j): &(u32, u32)| [a.pixels[*i as usize], b.pixels[*j as usize]];
-        Ok(Some(found.iter().map(pixels).collect()))
-    }
-}
-
 #[test]
 fn a_network_that_looks_at_pairs_recognises_without_keypoints() {
-    is_recognised_from_far_off(|| pipeline_with(InPairs(Mutex::new(XFeat::bundled().unwrap()))));
+    is_recognised_from_far_off(|| pipeline_with(InPairs::new()));
 }
 
 fn pipeline_with(features: impl FeatureExtractor + 'static) -> Pipeline {
@@ -102,7 +78,7 @@ struct ByWords(InPairs, Vocabulary);
 
 impl ByWords {
     fn trained() -> Self {
-        let mut network = InPairs(Mutex::new(XFeat::bundled().unwrap()));
+        let mut network = InPairs::new();
         let image =
             |index| Room { seed: 50 + index as u32, ..room() }.numbered(index, &look(index));
         let dense = |index| network.extract(&image(index).color, 100).unwrap().dense;
@@ -150,7 +126,7 @@ fn keyframes_are_found_by_their_kept_words() {
     let found = [&first, &second].map(|known| known.candidates(&query, |_| false).unwrap());
     assert_eq!(found[0], found[1]);
     assert_eq!(found[0][0], KeyframeId(3));
-    let pooled = InPairs(Mutex::new(XFeat::bundled().unwrap()));
+    let pooled = InPairs::new();
     let mut other = Recognizer::new(RecognitionConfig::default(), Box::new(pooled));
     assert!(other.restore(KeyframeId(0), first.stored(KeyframeId(0)).unwrap()).is_err());
 }

@@ -1,12 +1,16 @@
 //! Convolutions over `[N, H, W, C]` maps.
 
-use candle_core::{Result, Tensor};
+use std::sync::Arc;
+
+use candle_core::{DType, Result, Tensor, bail};
 
 use super::Weights;
 use super::cpu::conv::Neighbourhoods;
+use super::cpu::simd::Level;
+use super::cpu::winograd::{Kernels, convolve};
 use super::host::{self, Host};
 use super::linear::{Linear, packed_q8};
-use super::product::{Packed, Then};
+use super::product::{Packed, Then, finished, fitting};
 
 /// A 3×3 convolution with zero padding 1.
 #[derive(Debug, Clone)]
@@ -17,12 +21,12 @@ pub struct Conv3x3 {
 
 #[derive(Debug, Clone)]
 enum Kind {
+    /// In f32 on the CPU, where every pixel counts.
+    Filtered(Filtered),
+    /// On the CPU, in the other types and with a stride.
     Packed(Packed),
     /// `[O, 9 · C]`, rows ordered by (dy, dx, c); `[O]`.
-    Plain {
-        weight: Tensor,
-        bias: Option<Tensor>,
-    },
+    Plain { weight: Tensor, bias: Option<Tensor> },
 }
 
 impl Conv3x3 {
@@ -38,11 +42,7 @@ impl Conv3x3 {
         let weight = weights.kernel("weight")?;
         let (out, channels, _, _) = weight.dims4()?;
         let rows = weight.permute((0, 2, 3, 1))?.reshape((out, 9 * channels))?;
-        let kind = match Packed::new(&rows, bias.as_ref())? {
-            Some(packed) => Kind::Packed(packed),
-            None => Kind::Plain { weight: rows, bias },
-        };
-        Ok(Self { kind, stride })
+        Ok(Self { kind: Kind::new(rows, bias, stride)?, stride })
     }
 
     /// Returns the convolution of `x` `[N, H, W, C]` as `[N, ceil(H/stride), ceil(W/stride), O]`.
@@ -52,28 +52,40 @@ impl Conv3x3 {
 
     /// Returns [`Conv3x3::forward`] and what follows.
     pub fn forward_then(&self, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
-        match &self.kind {
-            Kind::Packed(packed) => self.packed(packed, x, false, then),
-            Kind::Plain { weight, bias } => self.plain((weight, bias.as_ref()), x, false, then),
-        }
+        self.apply(x, false, then)
     }
 
     /// Returns [`Conv3x3::forward`] of max(x, 0), and what follows.
     pub fn forward_rectified_then(&self, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
+        self.apply(x, true, then)
+    }
+
+    fn apply(&self, x: &Tensor, rectified: bool, then: Then<'_>) -> Result<Tensor> {
         match &self.kind {
-            Kind::Packed(packed) => self.packed(packed, x, true, then),
-            Kind::Plain { weight, bias } => self.plain((weight, bias.as_ref()), x, true, then),
+            Kind::Plain { weight, bias } => self.plain((weight, bias.as_ref()), x, rectified, then),
+            Kind::Filtered(filtered) => {
+                self.on_maps(x, rectified, |maps, size| filtered.forward(maps, size, then))
+            }
+            Kind::Packed(packed) => self.on_maps(x, rectified, |maps, [n, h, w]| {
+                packed.forward(maps, vec![n, h, w, packed.outputs()], then)
+            }),
         }
     }
 
-    fn packed(&self, p: &Packed, x: &Tensor, rectified: bool, then: Then<'_>) -> Result<Tensor> {
+    /// Returns what `convolve` makes of the neighbourhoods of `x`, and of the result's size.
+    fn on_maps(
+        &self,
+        x: &Tensor,
+        rectified: bool,
+        convolve: impl FnOnce(&Neighbourhoods<'_>, [usize; 3]) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let x = host::dense_f32(x)?;
         let (n, height, width, channels) = x.dims4()?;
         let values = Host::new(&x);
         let size = [height, width, channels];
-        let rows = Neighbourhoods::new(values.values()?, size, self.stride, rectified);
-        let (h, w) = rows.out_size();
-        p.forward(&rows, vec![n, h, w, p.outputs()], then)
+        let maps = Neighbourhoods::new(values.values()?, size, self.stride, rectified);
+        let (h, w) = maps.out_size();
+        convolve(&maps, [n, h, w])
     }
 
     fn plain(
@@ -98,6 +110,56 @@ impl Conv3x3 {
         let taps = Tensor::cat(&taps, 3)?.reshape((n * h * w, 9 * c))?;
         let out = taps.matmul(&weight.t()?)?.reshape((n, h, w, ()))?;
         then.finish(every(&out, self.stride)?, bias)
+    }
+}
+
+impl Kind {
+    /// The kind for rows of weights `[O, 9 · C]`.
+    fn new(weight: Tensor, bias: Option<Tensor>, stride: usize) -> Result<Self> {
+        let filtered = if stride == 1 { Filtered::new(&weight, bias.as_ref())? } else { None };
+        if let Some(filtered) = filtered {
+            return Ok(Self::Filtered(filtered));
+        }
+        Ok(match Packed::new(&weight, bias.as_ref())? {
+            Some(packed) => Self::Packed(packed),
+            None => Self::Plain { weight, bias },
+        })
+    }
+}
+
+/// A convolution by minimal filtering, see [`super::cpu::winograd`].
+#[derive(Debug, Clone)]
+struct Filtered {
+    kernels: Arc<Kernels>,
+    bias: Option<Tensor>,
+}
+
+impl Filtered {
+    /// Returns it for rows of weights `[O, 9 · C]`, or `None` where these are not f32 on the CPU.
+    fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Option<Self>> {
+        if weight.dtype() != DType::F32 || !weight.device().is_cpu() {
+            return Ok(None);
+        }
+        let (outputs, depth) = weight.dims2()?;
+        let bias = bias.map(|bias| fitting(bias, outputs)).transpose()?;
+        let weight = weight.contiguous()?;
+        let values = Host::new(&weight);
+        let kernels = Kernels::new(values.values()?, outputs, depth / 9, Level::best());
+        Ok(Some(Self { kernels: Arc::new(kernels), bias }))
+    }
+
+    fn forward(
+        &self,
+        maps: &Neighbourhoods<'_>,
+        [n, h, w]: [usize; 3],
+        then: Then<'_>,
+    ) -> Result<Tensor> {
+        let [_, _, _, channels] = maps.size();
+        if channels != self.kernels.channels() {
+            bail!("maps of {channels} channels do not fit kernels of {}", self.kernels.channels());
+        }
+        let shape = vec![n, h, w, self.kernels.outputs()];
+        finished(self.bias.as_ref(), then, shape, |finish| convolve(maps, &self.kernels, finish))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, Result, Storage, Tensor, bail};
 
 use super::cpu::gemm::{self, Finish, IntegerPanels, Matrix, Panels, Rows};
 use super::cpu::simd::Level;
@@ -115,10 +115,7 @@ impl Packed {
         (outputs, depth): (usize, usize),
         bias: Option<&Tensor>,
     ) -> Result<Self> {
-        let bias = bias.map(|bias| bias.to_dtype(DType::F32)?.contiguous()).transpose()?;
-        if bias.as_ref().is_some_and(|bias| bias.dims() != [outputs]) {
-            bail!("a bias does not fit {outputs} outputs");
-        }
+        let bias = bias.map(|bias| fitting(bias, outputs)).transpose()?;
         Ok(Self { weights: LaidOut::new(matrix, outputs, depth), bias })
     }
 
@@ -134,40 +131,48 @@ impl Packed {
         if left.depth() != self.weights.depth() || shape.last() != Some(&self.outputs()) {
             bail!("rows of {} numbers do not fit weights of {:?}", left.depth(), self.weights);
         }
-        let bias = self.bias.as_ref().map(Host::new);
-        let bias = bias.as_ref().map(Host::values).transpose()?;
-        let out = match then {
-            Then::Nothing => self.product(left, rows, bias, gemm::Then::Nothing),
-            Then::Relu => self.product(left, rows, bias, gemm::Then::Relu),
-            Then::Gelu => self.product(left, rows, bias, gemm::Then::Gelu),
-            Then::Add(to) => {
-                let to = branch(to, &shape)?;
-                let to = Host::new(&to);
-                self.product(left, rows, bias, gemm::Then::Add(to.values()?))
-            }
-            Then::ScaleAdd { scale, to } => {
-                let (scale, to) = (branch(scale, &[self.outputs()])?, branch(to, &shape)?);
-                let (scale, to) = (Host::new(&scale), Host::new(&to));
-                let then = gemm::Then::ScaleAdd { scale: scale.values()?, to: to.values()? };
-                self.product(left, rows, bias, then)
-            }
-        };
-        Tensor::from_vec(out, shape, &candle_core::Device::Cpu)
-    }
-
-    fn product(
-        &self,
-        left: &impl Rows,
-        rows: usize,
-        bias: Option<&[f32]>,
-        then: gemm::Then<'_>,
-    ) -> Vec<f32> {
-        let finish = Finish { bias, then };
-        match &self.weights {
+        finished(self.bias.as_ref(), then, shape, |finish| match &self.weights {
             LaidOut::Panels(panels) => gemm::multiply(left, rows, panels, finish),
             LaidOut::Integers(panels) => gemm::multiply_integers(left, rows, panels, finish),
-        }
+        })
     }
+}
+
+/// Returns as a tensor of `shape` what `product` makes, which is given the bias and what follows.
+pub(super) fn finished(
+    bias: Option<&Tensor>,
+    then: Then<'_>,
+    shape: Vec<usize>,
+    product: impl FnOnce(Finish<'_>) -> Vec<f32>,
+) -> Result<Tensor> {
+    let bias = bias.map(Host::new);
+    let bias = bias.as_ref().map(Host::values).transpose()?;
+    let product = |then| product(Finish { bias, then });
+    let out = match then {
+        Then::Nothing => product(gemm::Then::Nothing),
+        Then::Relu => product(gemm::Then::Relu),
+        Then::Gelu => product(gemm::Then::Gelu),
+        Then::Add(to) => {
+            let to = branch(to, &shape)?;
+            let to = Host::new(&to);
+            product(gemm::Then::Add(to.values()?))
+        }
+        Then::ScaleAdd { scale, to } => {
+            let outputs = shape.last().copied().unwrap_or_default();
+            let (scale, to) = (branch(scale, &[outputs])?, branch(to, &shape)?);
+            let (scale, to) = (Host::new(&scale), Host::new(&to));
+            product(gemm::Then::ScaleAdd { scale: scale.values()?, to: to.values()? })
+        }
+    };
+    Tensor::from_vec(out, shape, &candle_core::Device::Cpu)
+}
+
+/// Returns a bias as the kernels take it.
+pub(super) fn fitting(bias: &Tensor, outputs: usize) -> Result<Tensor> {
+    if bias.dims() != [outputs] {
+        bail!("a bias does not fit {outputs} outputs");
+    }
+    super::host::dense_f32(bias)
 }
 
 fn branch(x: &Tensor, shape: &[usize]) -> Result<Tensor> {

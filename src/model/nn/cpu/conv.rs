@@ -25,6 +25,27 @@ impl<'a> Neighbourhoods<'a> {
         Self { values, height, width, channels, stride, rectified }
     }
 
+    /// Returns how many maps there are, and their height, width and channels.
+    pub fn size(&self) -> [usize; 4] {
+        let map = self.height * self.width * self.channels;
+        [self.values.len() / map.max(1), self.height, self.width, self.channels]
+    }
+
+    /// Returns the channels of a pixel, or `None` beyond the edges.
+    #[inline(always)]
+    pub fn pixel(&self, map: usize, [y, x]: [usize; 2]) -> Option<&[f32]> {
+        if y >= self.height || x >= self.width {
+            return None;
+        }
+        let at = ((map * self.height + y) * self.width + x) * self.channels;
+        Some(&self.values[at..at + self.channels])
+    }
+
+    /// Returns whether negative numbers count as zero.
+    pub fn is_rectified(&self) -> bool {
+        self.rectified
+    }
+
     /// Returns height and width of the result.
     pub fn out_size(&self) -> (usize, usize) {
         (self.height.div_ceil(self.stride), self.width.div_ceil(self.stride))
@@ -49,11 +70,7 @@ impl Rows for Neighbourhoods<'_> {
         // One less than the neighbour's place, so that what lies outside wraps around to large.
         let y = (pixel / out_width * self.stride + tap / 3).wrapping_sub(1);
         let x = (pixel % out_width * self.stride + tap % 3).wrapping_sub(1);
-        if y >= self.height || x >= self.width {
-            return None;
-        }
-        let at = ((map * self.height + y) * self.width + x) * self.channels + channel;
-        Some(&self.values[at..at + length])
+        Some(&self.pixel(map, [y, x])?[channel..channel + length])
     }
 
     fn rectified(&self) -> bool {

@@ -12,3 +12,4 @@ pub mod resize;
 pub mod rows;
 mod scratch;
 pub mod simd;
+pub mod winograd;

@@ -33,6 +33,19 @@ pub struct Finish<'a> {
 }
 
 impl Finish<'_> {
+    /// Panics where a part does not fit a result of `rows` by `columns`.
+    pub fn check(&self, rows: usize, columns: usize) {
+        assert!(self.bias.is_none_or(|bias| bias.len() == columns), "the bias has another width");
+        match self.then {
+            Then::Add(to) => assert_eq!(to.len(), rows * columns, "the sum has another shape"),
+            Then::ScaleAdd { scale, to } => {
+                assert_eq!(scale.len(), columns, "the scale has another width");
+                assert_eq!(to.len(), rows * columns, "the sum has another shape");
+            }
+            Then::Nothing | Then::Relu | Then::Gelu => {}
+        }
+    }
+
     /// Finishes `values`, which begin at `start` of the row-major result with `columns` columns.
     #[inline(always)]
     pub fn apply<S: Simd>(&self, s: S, start: usize, columns: usize, values: &mut [f32]) {

@@ -14,10 +14,10 @@ use half::f16;
 use rayon::prelude::*;
 
 use self::tile::{Panel, Row, TILE_ROWS, WIDTH, has_dot_products, tile};
+use super::Shared;
 use super::finish::Finish;
 use super::pack::Rows;
 use super::panels::Q8_BLOCK;
-use super::{Shared, check};
 use crate::model::nn::cpu::simd::{Kernel, Level, Simd, dispatch_at};
 
 /// Numbers of the left operand that fit the second cache, beside a panel.
@@ -97,7 +97,7 @@ pub fn multiply_integers<R: Rows>(
 ) -> Vec<f32> {
     let columns = weights.outputs;
     assert_eq!(left.depth(), weights.depth, "the operands' depths differ");
-    check(finish, rows, columns);
+    finish.check(rows, columns);
     let left = IntegerRows::new(left, rows);
     let mut out = Vec::with_capacity(rows * columns);
     let to = Shared(out.as_mut_ptr());

@@ -34,7 +34,7 @@ const ROW_BLOCKS: [usize; 3] = [192, 96, 48];
 pub fn multiply<R: Rows>(left: &R, rows: usize, weights: &Panels, finish: Finish<'_>) -> Vec<f32> {
     let columns = weights.outputs();
     assert_eq!(left.depth(), weights.depth(), "the operands' depths differ");
-    check(finish, rows, columns);
+    finish.check(rows, columns);
     let mut out = Vec::with_capacity(rows * columns);
     let product = Product { left, weights, finish, rows, columns, out: Shared(out.as_mut_ptr()) };
     let (row_block, panel_block) = product.blocks();
@@ -54,18 +54,6 @@ pub fn multiply<R: Rows>(left: &R, rows: usize, weights: &Panels, finish: Finish
     // SAFETY: the blocks cover the matrix, and each wrote all of its numbers.
     unsafe { out.set_len(rows * columns) };
     out
-}
-
-fn check(finish: Finish<'_>, rows: usize, columns: usize) {
-    assert!(finish.bias.is_none_or(|bias| bias.len() == columns), "the bias has another width");
-    match finish.then {
-        Then::Add(to) => assert_eq!(to.len(), rows * columns, "the sum has another shape"),
-        Then::ScaleAdd { scale, to } => {
-            assert_eq!(scale.len(), columns, "the scale has another width");
-            assert_eq!(to.len(), rows * columns, "the sum has another shape");
-        }
-        Then::Nothing | Then::Relu | Then::Gelu => {}
-    }
 }
 
 #[derive(Clone, Copy)]
