@@ -76,6 +76,9 @@ pub struct Prediction {
     pub is_metric: bool,
 }
 
+/// The name of the back end whose geometry is the depth sensor's own.
+pub const SENSOR_DEPTH: &str = "sensor-depth";
+
 /// Regresses geometry from views. Implemented by the back ends in `model`.
 pub trait ReconstructionModel: Send {
     /// Returns the name by which users choose it.

@@ -1,5 +1,7 @@
 //! Where geometry comes from.
 
+use crate::inference::SENSOR_DEPTH;
+
 /// Where geometry comes from.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -43,7 +45,7 @@ pub struct ModelConfig {
 impl Default for ModelConfig {
     fn default() -> Self {
         Self {
-            name: "sensor-depth".to_owned(),
+            name: SENSOR_DEPTH.to_owned(),
             weights: String::new(),
             device: "cpu".to_owned(),
             dtype: DtypeChoice::Auto,

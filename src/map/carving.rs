@@ -96,13 +96,13 @@ impl GlobalMap {
     }
 
     /// Returns the pointmap of a keyframe as its neighbours agree on it ([`GlobalMap::agreed`]),
-    /// without what is a ghost.
+    /// without what is a ghost and what too few measurements bear out.
     pub fn carved(&self, keyframe: &Keyframe, ghosts: &Ghosts, config: &MapConfig) -> Pointmap {
         let agreed = match config.max_witnesses {
             0 => keyframe.pointmap.clone(),
             _ => self.agreed(keyframe, config),
         };
-        agreed.retained(|point, _| {
+        self.borne_out(agreed, config).retained(|point, _| {
             !ghosts.contain(&(keyframe.world_from_camera * Point3::from(point.cast::<f64>())))
         })
     }

@@ -44,6 +44,27 @@ impl GlobalMap {
         agreed.unwrap_or_else(|_| view.clone())
     }
 
+    /// The pointmap without points that fewer measurements bear out than `config` calls for.
+    pub(super) fn borne_out(&self, pointmap: Pointmap, config: &MapConfig) -> Pointmap {
+        let Some(noise) = self.noise else { return pointmap };
+        // A confidence is a sum of inverse variances.
+        let measurements = |point: &Vector3<f32>, confidence: f32| {
+            f64::from(confidence) * noise.sigma_m(f64::from(point.z)).powi(2)
+        };
+        let pixels =
+            (0..pointmap.height()).flat_map(|y| (0..pointmap.width()).map(move |x| (x, y)));
+        let counted =
+            |(x, y)| Some(measurements(&pointmap.point(x, y)?, pointmap.confidence(x, y)));
+        let mut counts: Vec<f64> = pixels.filter_map(counted).collect();
+        if counts.is_empty() {
+            return pointmap;
+        }
+        let middle = counts.len() / 2;
+        let usual = *counts.select_nth_unstable_by(middle, f64::total_cmp).1;
+        let least = config.min_measurements.min(0.5 * usual);
+        pointmap.retained(|point, confidence| measurements(point, confidence) >= least)
+    }
+
     /// The keyframes that see most of one, the most first.
     fn witnesses(&self, keyframe: &Keyframe, count: usize) -> Vec<Witness<'_>> {
         let points = sampled_points(&keyframe.pointmap);

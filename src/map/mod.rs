@@ -17,6 +17,7 @@ use nalgebra::Vector3;
 use crate::cloud::{PointCloud, SurfaceCloud};
 use crate::geometry::Se3;
 use crate::keyframe::{Keyframe, KeyframeId};
+use crate::sensor::DepthNoise;
 
 pub use carving::Ghosts;
 pub use cloud::VoxelCloud;
@@ -50,6 +51,11 @@ pub struct MapConfig {
     /// as many see through as see it is left out, as is what the last three do; 0 leaves all.
     #[schemars(range(min = 0, max = 1000))]
     pub max_carving_views: usize,
+    /// Points that fewer measurements of a depth sensor bear out are left out of clouds and meshes: what
+    /// flickers at edges was measured once. Of a keyframe that few frames went on from, half of what is
+    /// usual there is enough; 0 leaves all.
+    #[schemars(range(min = 0.0, max = 10_000.0))]
+    pub min_measurements: f64,
     /// Fusion stops when a point is this many times surer than one measurement.
     #[schemars(range(min = 1.0, max = 10_000.0))]
     pub max_fused_measurements: f64,
@@ -70,6 +76,7 @@ impl Default for MapConfig {
             fusion_gate_frac: 0.02,
             max_witnesses: 8,
             max_carving_views: 32,
+            min_measurements: 3.0,
             max_fused_measurements: 15.0,
             localization_only: false,
             new_map_after_secs: 5.0,
@@ -86,9 +93,16 @@ pub struct GlobalMap {
     revision: u64,
     /// The revision at which each keyframe was changed last.
     changed: BTreeMap<KeyframeId, u64>,
+    /// What a depth is worth that a sensor measured once; `None` where a model sees the depths.
+    noise: Option<DepthNoise>,
 }
 
 impl GlobalMap {
+    /// Returns an empty map of what a depth sensor measures, as uncertain as `noise` says.
+    pub fn of_sensor(noise: DepthNoise) -> Self {
+        Self { noise: Some(noise), ..Self::default() }
+    }
+
     /// Returns the number that the next keyframe will have, and uses it up.
     pub fn take_id(&mut self) -> KeyframeId {
         self.next_id += 1;

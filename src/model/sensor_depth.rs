@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::frame::{DepthImage, Frame};
 use crate::geometry::Camera;
-use crate::inference::{Prediction, ReconstructionModel, View, ViewGeometry};
+use crate::inference::{Prediction, ReconstructionModel, SENSOR_DEPTH, View, ViewGeometry};
 use crate::pointmap::Pointmap;
 use crate::raster::Raster;
 use crate::sensor::SensorConfig;
@@ -51,7 +51,7 @@ impl SensorDepth {
 
 impl ReconstructionModel for SensorDepth {
     fn name(&self) -> &'static str {
-        "sensor-depth"
+        SENSOR_DEPTH
     }
 
     fn max_views(&self) -> usize {
@@ -66,7 +66,7 @@ impl ReconstructionModel for SensorDepth {
 }
 
 fn missing(missing: &'static str, remedy: &'static str) -> Error {
-    Error::MissingInput { model: "sensor-depth", missing, remedy }
+    Error::MissingInput { model: SENSOR_DEPTH, missing, remedy }
 }
 
 /// The pointmap of a depth image; confidence is the inverse variance of the depth, less where the

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use recon_node::frame::{DepthImage, Frame};
 use recon_node::geometry::Se3;
 use recon_node::keyframe::{Keyframe, KeyframeId};
-use recon_node::map::{GlobalMap, MapConfig};
+use recon_node::map::{Ghosts, GlobalMap, MapConfig, fuse};
 use recon_node::raster::Raster;
+use recon_node::sensor::SensorConfig;
 
 use crate::support::{Room, keyframe_of, pose};
 
@@ -111,4 +112,48 @@ fn a_keyframe_that_nobody_else_sees_stays_as_it_is() {
         assert_eq!(agreed.point(x, y), alone.pointmap.point(x, y), "({x}, {y})");
         assert_eq!(agreed.confidence(x, y), alone.pointmap.confidence(x, y), "({x}, {y})");
     }
+}
+
+/// A square in front of the wall, where an edge's depth flickers: measured once, and never again.
+fn flickers(x: usize, y: usize) -> bool {
+    (40..80).contains(&x) && (30..60).contains(&y)
+}
+
+/// A map of one keyframe, into which a number of frames was fused; how much is left of what
+/// flickered, and of the rest.
+fn left_of(mut map: GlobalMap, frames: usize, config: &MapConfig) -> [f64; 2] {
+    let frame = room(1).frame(&stand(2));
+    let once = remeasured(&frame, |x, y, z| if flickers(x, y) { z - 0.4 } else { z });
+    let mut keyframe = keyframe_of(0, &once, stand(2));
+    let others = keyframe_of(1, &frame, stand(2));
+    let noise = SensorConfig::default().noise();
+    for _ in 0..frames {
+        fuse(&mut keyframe, &others.pyramid.levels()[0], &Se3::identity(), noise, config);
+    }
+    map.insert(keyframe);
+    let left = map.carved(map.get(KeyframeId(0)).unwrap(), &Ghosts::default(), config);
+    [true, false].map(|flickering| {
+        let pixels = (5..85).flat_map(|y| (5..115).map(move |x| (x, y)));
+        let of: Vec<bool> = pixels
+            .filter(|&(x, y)| flickers(x, y) == flickering)
+            .map(|(x, y)| left.point(x, y).is_some())
+            .collect();
+        of.iter().filter(|left| **left).count() as f64 / of.len() as f64
+    })
+}
+
+#[test]
+fn what_was_measured_once_is_no_part_of_the_surface_where_the_rest_was_often() {
+    let sensor = || GlobalMap::of_sensor(SensorConfig::default().noise());
+    let config = MapConfig::default();
+    let [once, often] = left_of(sensor(), 6, &config);
+    assert!(once < 0.02 && often > 0.8, "{once} of what flickers, {often} of the rest");
+    // All was measured once, or by a model: nothing is known against it.
+    for [flickering, rest] in
+        [left_of(sensor(), 0, &config), left_of(GlobalMap::default(), 6, &config)]
+    {
+        assert!(flickering > 0.8 && rest > 0.8, "{flickering}, {rest}");
+    }
+    let all = MapConfig { min_measurements: 0.0, ..config };
+    assert!(left_of(sensor(), 6, &all)[0] > 0.8);
 }
