@@ -33,9 +33,9 @@ img { width: 100%; height: auto; border-radius: 3px; }
 pre { font-size: 12px; background: #f6f6f6; padding: .8rem; overflow-x: auto; }
 @media print {
   body { margin: 0; max-width: none; font-size: 10pt; }
-  .run, figure, tr, svg, img { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  .run, figure, tr, svg, img { break-inside: avoid; } h2, h3, h2 + p { break-after: avoid; }
   .runs { grid-template-columns: repeat(2, 1fr); gap: 1rem; }
-  pre { white-space: pre-wrap; } details::details-content { content-visibility: visible; block-size: auto; }
+  pre { white-space: pre-wrap; font-size: 6.5pt; columns: 2; } details::details-content { content-visibility: visible; block-size: auto; }
   summary { list-style: none; font-weight: 600; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }";
 
