@@ -10,8 +10,12 @@ use crate::geometry::focal::ordinary_focal_px;
 use crate::geometry::{Camera, Intrinsics, Se3};
 use crate::keyframe::KeyframeId;
 
-/// Windows after which the focal length stays as it is, and is told to the model.
-const CONVERGED_WINDOWS: usize = 24;
+/// The focal length stays as it is, and is told to the model, once so many windows have said it …
+const LEAST_WINDOWS: usize = 12;
+/// … and their median is as sure as this, as a share of it: a model that is told a camera that is not
+/// the true one answers worse; or once so many have, which then will not agree.
+const SURE_FRAC: f64 = 0.02;
+const MOST_WINDOWS: usize = 48;
 /// A focal length changed by less than this share changes nothing worth the trouble.
 const NOTABLE_FRAC: f64 = 0.003;
 
@@ -38,14 +42,24 @@ impl SharedFocal {
 
     /// Takes note of what a window says.
     pub fn add(&mut self, focal_over_width: f64) {
-        if self.said.len() < CONVERGED_WINDOWS && focal_over_width.is_finite() {
+        if !self.has_converged() && focal_over_width.is_finite() {
             let place = self.said.partition_point(|&said| said < focal_over_width);
             self.said.insert(place, focal_over_width);
         }
     }
 
     pub fn has_converged(&self) -> bool {
-        self.said.len() >= CONVERGED_WINDOWS
+        let count = self.said.len();
+        count >= MOST_WINDOWS || (count >= LEAST_WINDOWS && self.error_frac() <= SURE_FRAC)
+    }
+
+    /// The standard error of the median, as a share of it, by the spread of the middle half.
+    fn error_frac(&self) -> f64 {
+        let Some(median) = self.median() else { return f64::INFINITY };
+        let quartile = |part: usize| self.said[part * (self.said.len() - 1) / 4];
+        // As of normally distributed numbers.
+        let sigma = (quartile(3) - quartile(1)) / 1.349;
+        1.2533 * sigma / (self.said.len() as f64).sqrt() / median
     }
 
     /// The median of what windows say.
@@ -146,14 +160,36 @@ mod tests {
         assert_eq!(focal.changed(), Some(0.8));
         focal.add(0.801);
         assert_eq!(focal.changed(), None);
-        for _ in 0..CONVERGED_WINDOWS {
+        for _ in 0..LEAST_WINDOWS {
             focal.add(0.9);
         }
         assert!(focal.has_converged());
         assert_eq!(focal.changed(), Some(0.9));
+        let count = focal.said.len();
         for _ in 0..100 {
             focal.add(2.0);
         }
-        assert_eq!((focal.changed(), focal.said.len()), (None, CONVERGED_WINDOWS));
+        assert_eq!((focal.changed(), focal.said.len()), (None, count));
+    }
+
+    /// Windows that scatter by 3 % are sure after 12 of them; by 6 %, after some more; and such as
+    /// will never agree are taken as they are.
+    #[test]
+    fn the_more_windows_scatter_the_more_of_them_it_takes() {
+        let counted = |scatter: f64| {
+            let mut focal = SharedFocal::default();
+            // Evenly over a range, which is 1.73 standard deviations to either side, in no order.
+            let errors = (0..).map(|i: u32| f64::from(i * 19 % 48) / 24.0 - 1.0);
+            for error in errors {
+                if focal.has_converged() {
+                    return focal.said.len();
+                }
+                focal.add(0.8 * (1.0 + 1.73 * scatter * error));
+            }
+            0
+        };
+        assert_eq!(counted(0.03), LEAST_WINDOWS);
+        assert!((LEAST_WINDOWS + 1..MOST_WINDOWS).contains(&counted(0.06)), "{}", counted(0.06));
+        assert_eq!(counted(0.4), MOST_WINDOWS);
     }
 }
