@@ -2,26 +2,21 @@
 //! by a few numbers, so that the way from images to results is gone to its end.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use candle_core::Device::Cpu;
 use candle_core::Tensor;
 use candle_core::safetensors::{load, save};
 use recon_node::export::read_ply;
 
-use crate::support::{Recorded, assert_tells};
+use crate::support::{Recorded, assert_tells, family};
 
 type Tensors = HashMap<String, Tensor>;
 
-fn data(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dust3r_family").join(name)
-}
-
 /// Weights of this name in the folder of the recording, with what `change` makes of them.
 fn weights(recorded: &Recorded, name: &str, change: impl Fn(&mut Tensors)) {
-    let config = std::fs::read(data(name).join("config.json")).unwrap();
+    let config = std::fs::read(family(name).join("config.json")).unwrap();
     let to = recorded.write(&format!("{name}/config.json"), config);
-    let mut tensors = load(data(name).join("model.safetensors"), &Cpu).unwrap();
+    let mut tensors = load(family(name).join("model.safetensors"), &Cpu).unwrap();
     change(&mut tensors);
     save(&tensors, to.with_file_name("model.safetensors")).unwrap();
 }
@@ -86,7 +81,7 @@ fn position(view: &serde_json::Value) -> Vec<f64> {
 #[test]
 fn dust3r_makes_clouds_depths_and_cameras_of_images() {
     let recorded = Recorded::of(2);
-    let weights = data("dust3r_linear").display().to_string();
+    let weights = family("dust3r_linear").display().to_string();
     reconstructs(&recorded, "dust3r", &weights);
 }
 
@@ -120,7 +115,7 @@ fn fast3r_sees_all_images_at_once() {
 #[test]
 fn what_the_family_does_not_take_is_refused_with_the_model_that_does() {
     let recorded = Recorded::of(2);
-    let weights = data("dust3r_linear").display().to_string();
+    let weights = family("dust3r_linear").display().to_string();
     for option in [
         ["--intrinsics", "80,80,48,32"],
         ["--depth", "room/depth"],

@@ -5,11 +5,10 @@ use std::path::Path;
 use candle_core::Device::Cpu;
 use recon_node::export::read_ply;
 
-use crate::support::{Recorded, assert_tells, png, text};
+use crate::support::{Recorded, assert_tells, family, png, text};
 
 fn weights(name: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    root.join("tests/data/dust3r_family").join(name).display().to_string()
+    family(name).display().to_string()
 }
 
 fn sfm<'a>(model: &'a str, weights: &'a str, more: &[&'a str]) -> Vec<&'a str> {

@@ -40,6 +40,11 @@ pub fn small_room(frames: usize) -> Simulator {
     Simulator::with_scene(config, scene).unwrap()
 }
 
+/// Returns the folder of a tiny network of DUSt3R's family.
+pub fn family(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dust3r_family").join(name)
+}
+
 /// A folder with a recording in it, `room`, in which the program runs.
 pub struct Recorded {
     pub folder: tempfile::TempDir,

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::gemm::{Operands, Rows, in_place, pack, tile_into};
 use super::math;
 use super::scratch;
+use super::shared::Shared;
 use super::simd::{Kernel, Level, MAX_LANES, Simd, dispatch_at};
 
 /// Keys of a block; a multiple of all tile heights.
@@ -80,13 +81,6 @@ pub fn attention([q, k, v]: [Heads<'_>; 3], shape: AttentionShape, level: Level)
     });
     out
 }
-
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-// SAFETY: each task writes the queries and the head that are its own.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
 
 /// Lays out one head's keys as left operands and its values as rows of whole vectors.
 struct PackHead<'a, 'b> {

@@ -11,5 +11,6 @@ pub mod math;
 pub mod resize;
 pub mod rows;
 mod scratch;
+mod shared;
 pub mod simd;
 pub mod winograd;

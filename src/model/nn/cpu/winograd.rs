@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use super::conv::Neighbourhoods;
 use super::gemm::{Finish, Matrix, Operands, Panels, load_at, tile_into};
 use super::scratch;
+use super::shared::Shared;
 use super::simd::{Kernel, Level, MAX_LANES, Simd, dispatch_at};
 
 /// Numbers of a transformed tile, and of a transformed kernel.
@@ -89,13 +90,6 @@ pub fn convolve(maps: &Neighbourhoods<'_>, kernels: &Kernels, finish: Finish<'_>
     unsafe { out.set_len(pixels * kernels.outputs()) };
     out
 }
-
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-// SAFETY: threads write the pixels of disjoint tiles, see `convolve`.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
 
 struct Convolution<'a> {
     maps: &'a Neighbourhoods<'a>,

@@ -17,6 +17,7 @@ use rayon::prelude::*;
 
 use self::tile::{Target, tile};
 use super::scratch;
+use super::shared::Shared;
 use super::simd::{Kernel, MAX_LANES, Simd, dispatch_at};
 
 pub use finish::{Finish, Then, in_place, load_at};
@@ -55,13 +56,6 @@ pub fn multiply<R: Rows>(left: &R, rows: usize, weights: &Panels, finish: Finish
     unsafe { out.set_len(rows * columns) };
     out
 }
-
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-// SAFETY: threads write disjoint blocks of what it points to, see `multiply`.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
 
 struct Product<'a, R> {
     left: &'a R,
