@@ -211,6 +211,20 @@ impl Level {
         dx * dx + dy * dy
     }
 
+    /// Returns the depth (metres) at `pixel`: interpolated within a surface; at its edge, that of the
+    /// four pixels around which is nearest to the one that is expected. `None` where there is none.
+    pub fn depth_near_m(&self, pixel: &Vector2<f64>, expected_m: f64) -> Option<f64> {
+        if let Some(depth_m) = self.sample(pixel)?.depth_m {
+            return Some(f64::from(depth_m));
+        }
+        let first = pixel.y as usize * self.samples.width() + pixel.x as usize;
+        let values = self.samples.values();
+        let below = first + self.samples.width();
+        let around = [first, first + 1, below, below + 1].map(|at| f64::from(values[at][3]));
+        let measured = around.into_iter().filter(|&depth_m| depth_m > 0.0);
+        measured.min_by(|a, b| (a - expected_m).abs().total_cmp(&(b - expected_m).abs()))
+    }
+
     /// Returns what is seen at `pixel` by bilinear interpolation, or `None` outside the image.
     #[inline(always)]
     pub fn sample(&self, pixel: &Vector2<f64>) -> Option<Sample> {

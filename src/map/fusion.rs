@@ -72,7 +72,7 @@ impl<'a> Fusion<'a> {
         }
         let in_frame = self.rotation * point.cast::<f64>() + self.translation;
         let pixel = self.frame.camera.project(&in_frame.into())?;
-        let depth_m = f64::from(self.frame.sample(&pixel)?.depth_m?);
+        let depth_m = self.frame.depth_near_m(&pixel, in_frame.z)?;
         let sigma_m = self.noise.sigma_m(depth_m);
         if (depth_m - in_frame.z).abs() > self.gate_frac * depth_m + sigma_m {
             return None;

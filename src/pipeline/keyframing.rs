@@ -86,8 +86,9 @@ impl Pipeline {
 
     /// Brings a new keyframe into agreement with the others; returns whether that closed a loop.
     pub(super) fn tie_in(&mut self, keyframe: KeyframeId, frame: &PreparedFrame) -> bool {
-        let loop_closed = self.align_around(keyframe, None);
-        loop_closed | self.close_loop(keyframe, frame)
+        let loop_closed = self.align_around(keyframe, None) | self.close_loop(keyframe, frame);
+        self.look_back(keyframe);
+        loop_closed
     }
 
     /// Goes on from an older keyframe. Where nothing ties it to the one that is left, the two are

@@ -308,7 +308,7 @@ impl Pipeline {
     }
 
     /// Where a frame of late is by the map as it is now.
-    fn pose_at(&self, stamp: Stamp) -> Option<Se3> {
+    pub(super) fn pose_at(&self, stamp: Stamp) -> Option<Se3> {
         let record = self.records.iter().rev().find(|record| record.stamp == stamp)?;
         Some(self.map.get(record.keyframe)?.world_from_camera * record.keyframe_from_camera)
     }

@@ -90,6 +90,7 @@ impl Pipeline {
         self.inferring = Inferring::default();
         self.offset_watch = OffsetWatch::new(self.offset_watch.stated_m);
         self.late.forget();
+        self.hindsight.forget();
         if let Some(recognizer) = &mut self.recognizer {
             recognizer.clear();
         }
@@ -151,6 +152,7 @@ impl Pipeline {
         let level = &frame.pyramid.levels()[0];
         let pose = tracked.view.target_from_reference;
         fuse(keyframe, level, &pose, self.config.sensor.noise(), &self.config.map);
+        self.hindsight.note(frame);
     }
 
     pub(super) fn set_anchor(&mut self, keyframe: KeyframeId) {

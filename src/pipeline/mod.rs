@@ -9,6 +9,7 @@ mod depth_offset;
 mod drift;
 mod foreseeing;
 mod gating;
+mod hindsight;
 mod inferring;
 mod joining;
 mod keyframing;
@@ -57,6 +58,7 @@ use crate::window::{CovisibilityGraph, Places};
 pub use depth_offset::DepthOffset;
 use depth_offset::OffsetWatch;
 use drift::Travel;
+use hindsight::Hindsight;
 pub use joining::Joined;
 use late::{Late, ModelPlace};
 pub use late::{WindowJob, WindowOutcome};
@@ -117,6 +119,8 @@ pub struct Pipeline {
     late: Late,
     /// What is known of the depth sensor's offset.
     offset_watch: OffsetWatch,
+    /// Frames of late, for the next keyframe.
+    hindsight: Hindsight,
     /// How far the camera has come.
     travel: Travel,
     /// The session's other maps.
@@ -202,6 +206,7 @@ impl Pipeline {
             recognizer,
             inferring: Inferring::default(),
             late: Late::default(),
+            hindsight: Hindsight::default(),
             travel: Travel::default(),
             submaps: Submaps::default(),
             suspected: Vec::new(),

@@ -146,14 +146,14 @@ fn left_of(mut map: GlobalMap, frames: usize, config: &MapConfig) -> [f64; 2] {
 fn what_was_measured_once_is_no_part_of_the_surface_where_the_rest_was_often() {
     let sensor = || GlobalMap::of_sensor(SensorConfig::default().noise());
     let config = MapConfig::default();
-    let [once, often] = left_of(sensor(), 6, &config);
+    let [once, often] = left_of(sensor(), 24, &config);
     assert!(once < 0.02 && often > 0.8, "{once} of what flickers, {often} of the rest");
     // All was measured once, or by a model: nothing is known against it.
     for [flickering, rest] in
-        [left_of(sensor(), 0, &config), left_of(GlobalMap::default(), 6, &config)]
+        [left_of(sensor(), 0, &config), left_of(GlobalMap::default(), 24, &config)]
     {
         assert!(flickering > 0.8 && rest > 0.8, "{flickering}, {rest}");
     }
     let all = MapConfig { min_measurements: 0.0, ..config };
-    assert!(left_of(sensor(), 6, &all)[0] > 0.8);
+    assert!(left_of(sensor(), 24, &all)[0] > 0.8);
 }

@@ -123,6 +123,25 @@ fn a_point_is_never_surer_than_allowed() {
     assert!((confidence / one - 3.0).abs() < 0.2, "{} measurements", confidence / one);
 }
 
+/// Where a surface ends, nothing can be interpolated, but the surface was measured all the same.
+#[test]
+fn the_edge_of_a_surface_is_measured_by_the_pixels_that_are_of_it() {
+    let step = frame_of(SIZE, |_, _| 0, |x, _| if x < 30 { 1.5 } else { 2.0 });
+    let mut keyframe = keyframe_of(0, &step, Se3::identity());
+    let frame = prepared(&step);
+    let level = &frame.pyramid.levels()[0];
+    // A fraction of a pixel to the side: both edges' pixels fall between near and far ones.
+    let aside = pose([0.0; 3], [0.005, 0.0, 0.0]);
+    let before = keyframe.pointmap.confidence(29, 20);
+    fuse(&mut keyframe, level, &aside, NOISE, &MapConfig::default());
+    for x in 28..32 {
+        let depth_m = if x < 30 { 1.5 } else { 2.0 };
+        assert!(keyframe.pointmap.confidence(x, 20) > 1.5 * NOISE.sigma_m(2.0).powi(-2) as f32);
+        assert!((keyframe.pointmap.point(x, 20).unwrap().z - depth_m).abs() < 1e-3, "column {x}");
+    }
+    assert!(keyframe.pointmap.confidence(29, 20) > 1.5 * before);
+}
+
 #[test]
 fn what_disagrees_or_is_out_of_view_changes_nothing() {
     let original = keyframe_of(0, &noisy_wall(0), Se3::identity());

@@ -222,3 +222,27 @@ fn images_that_are_too_small_or_empty_are_no_panic() {
         }
     }
 }
+
+/// What comes into view beside a keyframe is measured by all frames from then on, though only the next
+/// keyframe has a place for it.
+#[test]
+fn a_new_keyframe_knows_what_frames_before_it_measured() {
+    let noise = Config::default().sensor.noise();
+    let mut pipeline = pipeline();
+    let updates = process(&mut pipeline, &swaying(40));
+    let newest = updates.iter().rfind(|update| update.new_keyframe.is_some()).unwrap();
+    // The same up to that keyframe: no frame after it has sharpened it.
+    let mut pipeline = self::pipeline();
+    process(&mut pipeline, &swaying(newest.frame_id as usize + 1));
+    let keyframe = pipeline.map().get(newest.new_keyframe.unwrap()).unwrap();
+    let map = &keyframe.pointmap;
+    let pixels = (0..map.height()).flat_map(|y| (0..map.width()).map(move |x| (x, y)));
+    let counts: Vec<f64> = pixels
+        .filter_map(|(x, y)| {
+            let sigma_m = noise.sigma_m(f64::from(map.point(x, y)?.z));
+            Some(f64::from(map.confidence(x, y)) * sigma_m.powi(2))
+        })
+        .collect();
+    let often = counts.iter().filter(|count| **count > 5.0).count();
+    assert!(newest.frame_id > 8 && 10 * often > 8 * counts.len(), "{often} of {}", counts.len());
+}

@@ -1,0 +1,63 @@
+//! Hindsight: what frames saw of a keyframe's surfaces before it was one.
+//!
+//! A keyframe is made where the camera has left the one before, so that what has come into view
+//! meanwhile was measured by many frames already, of which no keyframe took note. The last of them
+//! sharpen the new keyframe as those do that follow it.
+
+use std::collections::VecDeque;
+
+use super::{Pipeline, PreparedFrame};
+use crate::keyframe::KeyframeId;
+use crate::map::fuse;
+use crate::pyramid::Pyramid;
+use crate::stamp::Stamp;
+
+/// Frames that are kept for it: half of what is fused at most, so that the other half is of frames
+/// that follow, which see the keyframe's surfaces from elsewhere.
+const MAX_FRAMES: usize = 8;
+
+/// Frames of late with depth, oldest first.
+#[derive(Default)]
+pub(super) struct Hindsight {
+    frames: VecDeque<(Stamp, Pyramid)>,
+}
+
+impl Hindsight {
+    /// Keeps a frame that has been placed.
+    pub(super) fn note(&mut self, frame: &PreparedFrame) {
+        if frame.mean_depth_m.is_none() {
+            return;
+        }
+        if self.frames.len() == MAX_FRAMES {
+            self.frames.pop_front();
+        }
+        self.frames.push_back((frame.frame.stamp, frame.pyramid.clone()));
+    }
+
+    /// Forgets all frames: their depths are not what they were taken for.
+    pub(super) fn forget(&mut self) {
+        self.frames.clear();
+    }
+}
+
+impl Pipeline {
+    /// Fuses what frames before measured into a new keyframe.
+    pub(super) fn look_back(&mut self, keyframe: KeyframeId) {
+        let noise = self.config.sensor.noise();
+        let Some(found) = self.map.get(keyframe) else { return };
+        let (stamp, world_from_keyframe) = (found.frame.stamp, found.world_from_camera);
+        let before = self.hindsight.frames.iter().filter(|(other, _)| *other != stamp);
+        let placed: Vec<_> = before
+            .filter_map(|(stamp, pyramid)| {
+                let world_from_frame = self.pose_at(*stamp)?;
+                Some((pyramid, world_from_frame.inv_mul(&world_from_keyframe)))
+            })
+            .collect();
+        let Some(found) = self.map.get_mut(keyframe).filter(|k| k.frame.depth.is_some()) else {
+            return;
+        };
+        for (pyramid, frame_from_keyframe) in placed {
+            fuse(found, &pyramid.levels()[0], &frame_from_keyframe, noise, &self.config.map);
+        }
+    }
+}
