@@ -116,6 +116,12 @@ impl Pointmap {
         Self::new(points, Raster::clone(&self.confidence))
     }
 
+    /// Returns the same points with other confidences, or `None` for another number of pixels.
+    pub fn with_confidence(&self, confidence: Raster<f32>) -> Option<Self> {
+        let is_of_size = (confidence.width(), confidence.height()) == (self.width(), self.height());
+        is_of_size.then(|| Self::of(Raster::clone(&self.points_in_camera), confidence))
+    }
+
     /// Returns the pointmap with no confidence above `measurements` times that of another of the
     /// same view.
     pub fn limited(&self, single: &Self, measurements: f32) -> Self {

@@ -3,6 +3,7 @@
 use crate::dense_residual::ReferencePoint;
 use crate::pointmap::Pointmap;
 use crate::pyramid::{Level, Pyramid};
+use crate::raster::Raster;
 
 /// The points of a view at the sizes of its pyramid, finest first.
 #[derive(Debug, Clone)]
@@ -15,7 +16,7 @@ impl Reference {
     /// strongest gradient, so that texture counts and the view is covered. The finest level has
     /// about `max_points`, each coarser one half as many, but a tenth at least.
     pub fn new(pyramid: &Pyramid, pointmap: &Pointmap, max_points: usize) -> Self {
-        let mut pointmap = pointmap.clone();
+        let mut pointmap = measured(pyramid, pointmap);
         let mut levels = Vec::with_capacity(pyramid.levels().len());
         for (index, level) in pyramid.levels().iter().enumerate() {
             if index > 0 {
@@ -31,6 +32,20 @@ impl Reference {
     pub fn levels(&self) -> &[Vec<ReferencePoint>] {
         &self.levels
     }
+}
+
+/// Where a larger share of a view's pixels has a point that was measured, others are left out.
+const MEASURED_FRAC: f64 = 0.05;
+
+/// Returns the points of a view at pixels to which its pyramid knows a depth; all points where there are
+/// hardly any such. What a model adds beside a sensor is too uncertain to be compared with.
+pub fn measured(pyramid: &Pyramid, pointmap: &Pointmap) -> Pointmap {
+    let Some(level) = pyramid.levels().first() else { return pointmap.clone() };
+    let confidence = Raster::from_fn(pointmap.width(), pointmap.height(), |x, y| {
+        if level.depth_m(x, y) > 0.0 { pointmap.confidence(x, y) } else { 0.0 }
+    });
+    let measured = pointmap.with_confidence(confidence);
+    measured.filter(|m| m.valid_frac() >= MEASURED_FRAC).unwrap_or_else(|| pointmap.clone())
 }
 
 /// Returns about `max_points` points of one level, one of each cell of a grid, in row order; cells

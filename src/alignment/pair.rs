@@ -13,7 +13,7 @@ use crate::geometry::Se3;
 use crate::geometry::se3;
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::pyramid::Level;
-use crate::reference::select_points;
+use crate::reference::{measured, select_points};
 use crate::sensor::DepthNoise;
 
 /// A keyframe as alignment needs it: sampled points, and the image that others are looked up in.
@@ -35,9 +35,9 @@ impl<'a> AlignmentView<'a> {
     pub fn new(keyframe: &'a Keyframe, config: &AlignmentConfig) -> Self {
         let index = config.pyramid_level.min(keyframe.pyramid.levels().len() - 1);
         let level = &keyframe.pyramid.levels()[index];
-        let mut pointmap = std::borrow::Cow::Borrowed(&keyframe.pointmap);
+        let mut pointmap = measured(&keyframe.pyramid, &keyframe.pointmap);
         for _ in 0..index {
-            pointmap = std::borrow::Cow::Owned(pointmap.halved());
+            pointmap = pointmap.halved();
         }
         let points = select_points(level, &pointmap, config.max_points);
         let sparse_points = points.iter().step_by(SPARSE_STEP).copied().collect();

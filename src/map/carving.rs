@@ -102,7 +102,7 @@ impl GlobalMap {
             0 => keyframe.pointmap.clone(),
             _ => self.agreed(keyframe, config),
         };
-        self.borne_out(agreed, config).retained(|point, _| {
+        self.borne_out(keyframe, agreed, config).retained(|point, _| {
             !ghosts.contain(&(keyframe.world_from_camera * Point3::from(point.cast::<f64>())))
         })
     }

@@ -44,18 +44,28 @@ impl GlobalMap {
         agreed.unwrap_or_else(|_| view.clone())
     }
 
-    /// The pointmap without points that fewer measurements bear out than `config` calls for.
-    pub(super) fn borne_out(&self, pointmap: Pointmap, config: &MapConfig) -> Pointmap {
-        let Some(noise) = self.noise else { return pointmap };
+    /// The pointmap of a keyframe with depth without points that fewer measurements bear out than `config`
+    /// calls for.
+    pub(super) fn borne_out(
+        &self,
+        keyframe: &Keyframe,
+        pointmap: Pointmap,
+        config: &MapConfig,
+    ) -> Pointmap {
+        let (Some(noise), Some(depth)) = (self.noise, &keyframe.frame.depth) else {
+            return pointmap;
+        };
         // A confidence is a sum of inverse variances.
         let measurements = |point: &Vector3<f32>, confidence: f32| {
             f64::from(confidence) * noise.sigma_m(f64::from(point.z)).powi(2)
         };
         let pixels =
             (0..pointmap.height()).flat_map(|y| (0..pointmap.width()).map(move |x| (x, y)));
+        let is_measured =
+            |&(x, y): &(usize, usize)| depth.raster().get(x as i64, y as i64) > Some(0.0);
         let counted =
             |(x, y)| Some(measurements(&pointmap.point(x, y)?, pointmap.confidence(x, y)));
-        let mut counts: Vec<f64> = pixels.filter_map(counted).collect();
+        let mut counts: Vec<f64> = pixels.filter(is_measured).filter_map(counted).collect();
         if counts.is_empty() {
             return pointmap;
         }

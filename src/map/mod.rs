@@ -53,7 +53,8 @@ pub struct MapConfig {
     pub max_carving_views: usize,
     /// Points that fewer measurements of a depth sensor bear out are left out of clouds and meshes: what
     /// flickers at edges was measured seldom (Keller et al., 3DV 2013, call points stable from 10 on).
-    /// Of a keyframe that few frames went on from, half of what is usual there is enough; 0 leaves all.
+    /// Of a keyframe that few frames went on from, half of what is usual there is enough. What a model
+    /// adds beside a sensor counts as much as it is sure; 0 leaves all.
     #[schemars(range(min = 0.0, max = 10_000.0))]
     pub min_measurements: f64,
     /// Fusion stops when a point is this many times surer than one measurement.
@@ -93,12 +94,12 @@ pub struct GlobalMap {
     revision: u64,
     /// The revision at which each keyframe was changed last.
     changed: BTreeMap<KeyframeId, u64>,
-    /// What a depth is worth that a sensor measured once; `None` where a model sees the depths.
+    /// What a depth is worth that a sensor measured once, where that is known.
     noise: Option<DepthNoise>,
 }
 
 impl GlobalMap {
-    /// Returns an empty map of what a depth sensor measures, as uncertain as `noise` says.
+    /// Returns an empty map, where what a depth sensor measures is as uncertain as `noise` says.
     pub fn of_sensor(noise: DepthNoise) -> Self {
         Self { noise: Some(noise), ..Self::default() }
     }

@@ -117,7 +117,7 @@ impl Pipeline {
     pub(super) fn settle_depth_offset(&mut self) {
         let keyframes = self.map.len();
         if !self.config.sensor.estimate_depth_offset
-            || self.model.max_views() > 1
+            || self.map.keyframes().any(|keyframe| keyframe.frame.depth.is_none())
             || self.maps_aside() > 0
             || !self.offset_watch.is_due(keyframes)
         {

@@ -50,9 +50,9 @@ impl Pipeline {
     /// Asks for a keyframe where the frame is, if the view is about to leave its keyframe before
     /// the model could answer a later question.
     pub(super) fn look_ahead(&mut self, frame: &PreparedFrame, tracked: &Tracked) {
-        let Some(keyframe) = self.current_keyframe().filter(|_| self.late.may_ask()) else {
-            return;
-        };
+        // What the sensor measures is there at once.
+        let may_ask = self.late.may_ask() && frame.mean_depth_m.is_none();
+        let Some(keyframe) = self.current_keyframe().filter(|_| may_ask) else { return };
         let world_from_camera =
             keyframe.world_from_camera * tracked.view.target_from_reference.inverse();
         let is_good = tracked.inlier_frac >= self.config.keyframe.min_inlier_frac;

@@ -39,10 +39,10 @@ impl Pipeline {
     /// window says of older keyframes sharpens those.
     pub(super) fn infer_geometry(&mut self, candidate: Candidate<'_>) -> Result<Pointmap> {
         let pointmap = match self.model.max_views() {
-            0 | 1 => self.infer_alone(candidate)?,
-            _ => self.infer_together(candidate)?,
+            0 | 1 => self.infer_alone(candidate),
+            _ => self.infer_beyond_measured(candidate),
         };
-        self.dense_enough(pointmap)
+        self.dense_enough(pointmap?)
     }
 
     /// A pointmap that others can be tracked against.
@@ -91,6 +91,18 @@ impl Pipeline {
     pub(super) fn take_confirmation(&mut self, candidate: Candidate<'_>, window: Window) {
         if self.merge(candidate, window).is_some() {
             self.renew_anchor(1.0);
+        }
+    }
+
+    /// The geometry by a window where that is waited for, and by the sensor where it measures enough.
+    fn infer_beyond_measured(&mut self, candidate: Candidate<'_>) -> Result<Pointmap> {
+        match (self.measured_enough(candidate.frame), self.late.is_on()) {
+            (Some(measured), true) => Ok(measured),
+            (Some(measured), false) => match self.infer_together(candidate) {
+                Err(Error::MissingInput { .. }) => Ok(measured),
+                inferred => inferred,
+            },
+            (None, _) => self.infer_together(candidate),
         }
     }
 

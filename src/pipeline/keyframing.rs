@@ -68,7 +68,7 @@ impl Pipeline {
         if tracked.inlier_frac < self.config.keyframe.min_inlier_frac {
             return Ok(KeyframeChange::default());
         }
-        if self.late.is_on() {
+        if self.late.is_on() && self.measured_enough(frame).is_none() {
             self.ask_for_keyframe(Candidate { frame, world_from_camera });
             self.bridge(frame, tracked);
             return Ok(KeyframeChange::default());
@@ -199,8 +199,13 @@ impl Pipeline {
         world_from_camera: Se3,
     ) -> Result<KeyframeId> {
         let candidate = Candidate { frame, world_from_camera };
+        let others = self.window_around(&candidate);
         let pointmap = self.infer_geometry(candidate)?;
-        self.insert_keyframe(candidate, pointmap)
+        let keyframe = self.insert_keyframe(candidate, pointmap)?;
+        if self.late.is_on() && frame.mean_depth_m.is_some() {
+            self.ask_to_fill(keyframe, candidate, others);
+        }
+        Ok(keyframe)
     }
 
     /// Makes a keyframe of a view whose geometry is known.

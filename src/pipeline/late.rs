@@ -63,6 +63,8 @@ enum Purpose {
     Keyframe,
     /// The map's first keyframe is to be confirmed.
     Confirmation,
+    /// A keyframe is to be known where its sensor says nothing.
+    Filling(KeyframeId),
 }
 
 /// A window whose answer is yet to come.
@@ -226,6 +228,7 @@ impl Pipeline {
         let window = self.weighed(candidate, questions, answers)?;
         match pending.purpose {
             Purpose::Confirmation => self.take_confirmation(candidate, window),
+            Purpose::Filling(keyframe) => self.take_filling(keyframe, &window.newest),
             Purpose::Keyframe => self.merge_keyframe(pending, candidate, window)?,
         }
         Ok(())
@@ -291,6 +294,21 @@ impl Pipeline {
         }
         let others = self.map.keyframes().map(|k| k.id).collect();
         let (frame, purpose) = (candidate.frame.clone(), Purpose::Confirmation);
+        let pending = Pending { frame, others, purpose, is_requested: false };
+        self.ask(pending, candidate.world_from_camera);
+    }
+
+    /// Asks about a new keyframe that has the sensor's geometry, together with others.
+    pub(super) fn ask_to_fill(
+        &mut self,
+        keyframe: KeyframeId,
+        candidate: Candidate<'_>,
+        others: Vec<KeyframeId>,
+    ) {
+        if self.is_asked() {
+            return;
+        }
+        let (frame, purpose) = (candidate.frame.clone(), Purpose::Filling(keyframe));
         let pending = Pending { frame, others, purpose, is_requested: false };
         self.ask(pending, candidate.world_from_camera);
     }

@@ -13,9 +13,6 @@ use crate::geometry::Se3;
 use crate::geometry::robust::mad_sigma;
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::pointmap::Pointmap;
-use crate::pyramid::Level;
-use crate::raster::Raster;
-use crate::sensor::SensorConfig;
 
 /// About how many pixels of a view are compared.
 const SAMPLES: usize = 3000;
@@ -77,7 +74,7 @@ impl Comparison {
         })
     }
 
-    fn is_good(&self) -> bool {
+    pub(super) fn is_good(&self) -> bool {
         self.agreeing_frac >= MIN_AGREEING_FRAC
     }
 }
@@ -90,14 +87,8 @@ impl Pipeline {
         candidate: Candidate<'_>,
         mut window: Window,
     ) -> Option<Pointmap> {
-        let level = candidate.frame.pyramid.levels().first()?;
-        let measured = Comparison::of(log_ratios(&window.newest, |x, y| level.depth_m(x, y)));
-        if let Some(scale) = measured {
-            // The sensor knows better than any window how long a metre is.
-            self.inferring.note_window(None);
-            let pointmap = window.newest.scaled(scale.log_scale.exp());
-            let rays = candidate.frame.camera.rays();
-            return Some(with_measured(pointmap, level, &rays, &self.config.sensor));
+        if candidate.frame.mean_depth_m.is_some() {
+            return self.merge_measured(candidate, &window.newest);
         }
         if self.map.is_empty() {
             self.inferring.note_window(Some(0.0));
@@ -226,7 +217,7 @@ pub(super) fn set_pointmap(keyframe: &mut Keyframe, pointmap: Pointmap) {
 }
 
 /// Logarithms of known over predicted depth at some pixels that have both.
-fn log_ratios(predicted: &Pointmap, known_m: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+pub(super) fn log_ratios(predicted: &Pointmap, known_m: impl Fn(usize, usize) -> f32) -> Vec<f32> {
     sampled_pixels(predicted)
         .filter_map(|(x, y)| Some((known_m(x, y), predicted.point(x, y)?.z)))
         .filter(|(known, _)| *known > 0.0)
@@ -292,40 +283,4 @@ fn fused_point(old: SurePoint, new: SurePoint, max_measurements: f32) -> SurePoi
     let depth = (point.z * confidence + new.0.z * new.1) / total;
     let limit = (max_measurements * new.1).max(confidence);
     (point * (depth / point.z), total.min(limit))
-}
-
-/// The pointmap with the sensor's depth where the frame has any; the model fills the holes.
-fn with_measured(
-    said: Pointmap,
-    level: &Level,
-    rays: &[Vector3<f32>],
-    sensor: &SensorConfig,
-) -> Pointmap {
-    let (noise, edge_frac) = (sensor.noise(), sensor.edge_step_frac as f32);
-    let width = said.width();
-    let depth_m = Raster::from_fn(width, said.height(), |x, y| level.depth_m(x, y));
-    let measured = depth_m.values().iter().enumerate().filter(|(_, depth)| **depth > 0.0);
-    let changes = measured.map(|(i, &depth)| {
-        let (x, y) = (i % width, i / width);
-        let sigma_m = noise.sigma_m(f64::from(depth)) as f32;
-        let confidence = match is_edge(&depth_m, (x, y), edge_frac) {
-            true => 0.0,
-            false => 1.0 / (sigma_m * sigma_m),
-        };
-        (x, y, rays[i] * depth, confidence)
-    });
-    let changes: Vec<_> = changes.collect();
-    let mut merged = said;
-    merged.replace(&changes);
-    merged
-}
-
-/// Whether a pixel with depth stands alone or beside another surface.
-fn is_edge(depth_m: &Raster<f32>, (x, y): (usize, usize), edge_frac: f32) -> bool {
-    let depth = depth_m.at(x, y);
-    let beside = [(-1, 0), (1, 0), (0, -1), (0, 1)]
-        .map(|(dx, dy)| depth_m.get(x as i64 + dx, y as i64 + dy).filter(|&z| z > 0.0));
-    let same = |z: &&f32| (**z - depth).abs() <= edge_frac * depth;
-    let known = beside.iter().flatten();
-    known.clone().count() < 3 || !known.clone().all(|z| same(&z))
 }

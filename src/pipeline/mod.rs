@@ -19,6 +19,7 @@ mod localizing;
 mod locate;
 mod looping;
 mod mapping;
+mod measuring;
 mod merging;
 mod odometry;
 mod prepare;
@@ -43,7 +44,7 @@ use crate::dense_residual::RelativeView;
 use crate::error::{Error, Result};
 use crate::frame::{Frame, OdometryPrior};
 use crate::geometry::Se3;
-use crate::inference::{Models, SENSOR_DEPTH};
+use crate::inference::Models;
 use crate::keyframe::KeyframeId;
 use crate::map::GlobalMap;
 use crate::observer::{MapUpdate, MapView, TrackingState};
@@ -177,16 +178,12 @@ impl Pipeline {
         let recognizer = features
             .filter(|_| recognition.enabled)
             .map(|extractor| Recognizer::new(recognition.clone(), extractor));
-        let map = match model.name() {
-            SENSOR_DEPTH => GlobalMap::of_sensor(config.sensor.noise()),
-            _ => GlobalMap::default(),
-        };
         Self {
             tracker: Tracker::new(config.tracking.clone(), config.sensor.noise()),
             offset_watch: OffsetWatch::new(config.sensor.depth_offset_m),
+            map: GlobalMap::of_sensor(config.sensor.noise()),
             config,
             model: ModelPlace::new(model),
-            map,
             covisibility: CovisibilityGraph::default(),
             places: Places::default(),
             pose_graph: PoseGraph::default(),

@@ -15,7 +15,6 @@ use crate::constraint::Constraint;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::geometry::{Camera, Se3};
-use crate::inference::SENSOR_DEPTH;
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::map::GlobalMap;
 use crate::pointmap::Pointmap;
@@ -84,10 +83,7 @@ impl MapSnapshot {
     pub fn map(&self, pyramid_levels: usize) -> GlobalMap {
         let whole =
             |k: &KeyframeSnapshot| Some(k.whole(*self.graph.poses.get(&k.id)?, pyramid_levels));
-        let mut map = match self.graph.config.model.name.as_str() {
-            SENSOR_DEPTH => GlobalMap::of_sensor(self.graph.config.sensor.noise()),
-            _ => GlobalMap::default(),
-        };
+        let mut map = GlobalMap::of_sensor(self.graph.config.sensor.noise());
         self.keyframes.iter().filter_map(whole).for_each(|keyframe| map.insert(keyframe));
         map.reserve_below(self.graph.next_keyframe);
         map

@@ -163,6 +163,7 @@ pub fn assert_placed(updates: &[MapUpdate]) {
 }
 
 pub const RIGHT: Wrong = Wrong { scale: 0.0, warp: 0.0, fails_each: 0, focal: 0.0 };
+pub const SLIGHT: Wrong = Wrong { scale: 0.2, warp: 0.02, fails_each: 0, focal: 0.0 };
 pub const USUAL: Wrong = Wrong { scale: 0.2, warp: 0.06, fails_each: 0, focal: 0.05 };
 
 #[test]

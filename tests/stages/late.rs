@@ -8,18 +8,20 @@ use std::time::Duration;
 use image::Rgb;
 use recon_node::config::Config;
 use recon_node::error::Result;
-use recon_node::frame::Frame;
+use recon_node::frame::{DepthImage, Frame};
 use recon_node::inference::{Prediction, ReconstructionModel, View};
 use recon_node::keyframe::KeyframeId;
 use recon_node::observer::{MapUpdate, TrackingState};
 use recon_node::pipeline::{Pipeline, WindowJob};
+use recon_node::raster::Raster;
 use recon_node::runtime::{Answers, Pace, replay};
 use recon_node::simulator::{Simulator, SimulatorConfig};
 use recon_node::source::{FrameSource, SourceInfo, SourceItem};
 use recon_node::trajectory::StampedPose;
 
 use crate::feed_forward::{
-    USUAL, Wobbly, assert_placed, extent_m, judged, judged_by, recording, simulator, without_depth,
+    SLIGHT, USUAL, Wobbly, assert_placed, extent_m, judged, judged_by, recording, simulator,
+    without_depth,
 };
 use crate::pipeline::small_scene;
 use crate::support::pose_error;
@@ -280,4 +282,44 @@ fn a_model_of_single_views_is_asked_at_once_all_the_same() {
         assert!(pipeline.take_window_job().is_none());
     }
     assert!(pipeline.map().len() > 1);
+}
+
+/// What the sensor measures is there at once: the model is asked for what it leaves open, and its answer
+/// is put into the keyframe that is there already.
+#[test]
+fn a_keyframe_with_depth_does_not_wait_for_the_model() {
+    // A third of each image is beyond the sensor.
+    let half_blind = |frame: Frame| {
+        let mut depth = frame.depth.as_deref().unwrap().clone();
+        let width = depth.raster().width();
+        let cut = |(i, z): (usize, &f32)| if i % width < width / 3 { 0.0 } else { *z };
+        let values = depth.raster().values().iter().enumerate().map(cut).collect();
+        let height = depth.raster().height();
+        depth = DepthImage::new(Raster::new(width, height, values).unwrap());
+        Frame { depth: Some(Arc::new(depth)), ..frame }
+    };
+    let frames: Vec<Frame> = recording().into_iter().map(half_blind).collect();
+    let mut pipeline = Pipeline::new(Config::default(), Box::new(Wobbly::new(SLIGHT)));
+    pipeline.set_late_answers(true);
+    let mut made = 0;
+    for (index, frame) in frames.iter().enumerate() {
+        let update = pipeline.process(frame).unwrap();
+        assert!(update.state.has_pose(), "frame {index}: {:?}", update.state);
+        let (Some(added), Some(job)) = (update.new_keyframe, pipeline.take_window_job()) else {
+            continue;
+        };
+        made += 1;
+        let keyframe = pipeline.map().get(added).unwrap();
+        assert_eq!(keyframe.frame.stamp, frame.stamp, "made of the frame itself");
+        let alone = keyframe.pointmap.valid_frac();
+        pipeline.apply_window(job.run()).unwrap();
+        let filled = &pipeline.map().get(added).unwrap().pointmap;
+        assert!(alone < 0.67 && filled.valid_frac() > 0.9, "{alone}, {}", filled.valid_frac());
+        let truth = simulator().true_depth(index).unwrap();
+        let (x, y) = (filled.width() / 6, filled.height() / 2);
+        let found_m = filled.point(x, y).unwrap().z;
+        let true_m = truth.at(x, y);
+        assert!((found_m / true_m - 1.0).abs() < 0.15, "frame {index}: {found_m} of {true_m} m");
+    }
+    assert!(made >= 2, "{made} keyframes were asked about");
 }
