@@ -5,6 +5,7 @@
 #![allow(clippy::float_cmp, reason = "what is compared for equality is promised exactly")]
 
 mod loops;
+mod moving;
 mod priors;
 mod random_weights;
 mod statistics;
