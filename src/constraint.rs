@@ -1,6 +1,6 @@
 //! Constraints: what is known of one keyframe's pose relative to another's.
 
-use nalgebra::SMatrix;
+use nalgebra::{Matrix6, SMatrix, Vector6};
 
 use crate::geometry::{Se3, Sim3};
 use crate::keyframe::KeyframeId;
@@ -24,3 +24,15 @@ pub type Constraint = RelativePose<Se3, 6>;
 
 /// A constraint where it is not: each keyframe has a scale of its own.
 pub type SimilarityConstraint = RelativePose<Sim3, 7>;
+
+impl Constraint {
+    /// Returns the constraint with all lengths multiplied by `factor`.
+    pub fn lengthened(&self, factor: f64) -> Self {
+        let [turn, way] = [1.0, factor.recip()];
+        let inverse = Matrix6::from_diagonal(&Vector6::new(turn, turn, turn, way, way, way));
+        let mut lengthened = *self;
+        lengthened.target_from_source.translation.vector *= factor;
+        lengthened.information = inverse * self.information * inverse;
+        lengthened
+    }
+}

@@ -130,7 +130,7 @@ impl Pipeline {
         let newest = KeyframeId(u32::MAX);
         let mut graph = CovisibilityGraph::default();
         graph.insert(newest);
-        for (id, overlap) in self.overlaps(candidate.frame, &candidate.world_from_camera) {
+        for (id, overlap) in self.overlaps_of_tied(candidate) {
             graph.connect(newest, id, overlap);
         }
         let max_keyframes = self.most_views();
@@ -141,6 +141,22 @@ impl Pipeline {
             None => ahead(&candidate.world_from_camera),
         };
         sample_window(&graph, newest, looks_at, &config).split_off(1)
+    }
+
+    /// What each keyframe near a view shares with it. Without depth that is by the map alone, which is
+    /// relied on where constraints tie a keyframe to the one that is tracked, if there is any such: across
+    /// a loop that has not closed lengths may differ, and a window would mix them.
+    fn overlaps_of_tied(&self, candidate: &Candidate<'_>) -> Vec<(KeyframeId, f64)> {
+        let mut overlaps = self.overlaps(candidate.frame, &candidate.world_from_camera);
+        let anchor = self.anchor.as_ref().filter(|_| candidate.frame.mean_depth_m.is_none());
+        let Some(tied) = anchor.map(|anchor| self.tied_to(anchor.keyframe)) else {
+            return overlaps;
+        };
+        let least = self.config.window.min_overlap_frac;
+        if overlaps.iter().any(|(id, overlap)| *overlap >= least && tied.contains(id)) {
+            overlaps.retain(|(id, _)| tied.contains(id));
+        }
+        overlaps
     }
 
     /// What the model says of a view and of other keyframes, in its own unit, at working size.

@@ -24,7 +24,7 @@ const REACH_DEPTHS: f64 = 2.0;
 /// Keyframes share something worth knowing from this on.
 const COVISIBLE_FRAC: f64 = 0.1;
 /// A constraint between keyframes this many apart closes a loop: the camera has been away.
-const LOOP_GAP_KEYFRAMES: u32 = 20;
+pub(super) const LOOP_GAP_KEYFRAMES: u32 = 20;
 
 /// What has become of the keyframe that a frame was tracked against.
 #[derive(Default)]
@@ -252,18 +252,26 @@ impl Pipeline {
         let looks_at = |id| self.map.get(id).map_or_else(Point3::origin, looks_at);
         let mut ids = sample_window(&self.covisibility, centre, looks_at, &self.config.window);
         ids.extend(with.filter(|id| !ids.contains(id)));
-        let window: Vec<&Keyframe> = ids.iter().filter_map(|&id| self.map.get(id)).collect();
         // A window in which nothing matches teaches nothing: the tracked pose stands.
-        let Ok(aligned) = align_window(&window, self.config.sensor.noise(), &self.config.alignment)
-        else {
-            return false;
-        };
-        let loop_closed = self.closes_loop(&aligned.constraints);
+        let Some(constraints) = self.align(&ids) else { return false };
+        let loop_closed = self.closes_loop(&constraints);
+        if loop_closed && self.even_out_across(&constraints, &ids) {
+            // Lengths agree by now, so that the window says better how its keyframes stand.
+            self.align(&ids);
+        }
+        loop_closed
+    }
+
+    /// Aligns keyframes, and lets the pose graph carry the result on; returns what ties them together.
+    fn align(&mut self, ids: &[KeyframeId]) -> Option<Vec<Constraint>> {
+        let window: Vec<&Keyframe> = ids.iter().filter_map(|&id| self.map.get(id)).collect();
+        let aligned =
+            align_window(&window, self.config.sensor.noise(), &self.config.alignment).ok()?;
         self.move_keyframes(&aligned.world_from_camera);
         let constraints: Vec<Constraint> = aligned.constraints.iter().map(sober).collect();
         self.pose_graph.update(&constraints);
-        self.settle(&ids);
-        loop_closed
+        self.settle(ids);
+        Some(constraints)
     }
 
     /// Lets the pose graph carry on what has changed about keyframes; returns the loops that it

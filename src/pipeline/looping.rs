@@ -68,6 +68,7 @@ impl Pipeline {
             return false;
         };
         self.suspected.clear();
+        let constraints = self.even_out_scale(&constraints).unwrap_or(constraints);
         self.tie(&constraints);
         let refused = self.settle(&[newest, older]);
         if constraints.iter().all(|c| refused.contains(&(c.target, c.source))) {

@@ -226,7 +226,11 @@ pub(super) fn log_ratios(predicted: &Pointmap, known_m: impl Fn(usize, usize) ->
 }
 
 /// Logarithms of the depth that a keyframe has over the one that a view's points have there.
-fn log_ratios_across(view: &Pointmap, keyframe: &Keyframe, keyframe_from_view: &Se3) -> Vec<f32> {
+pub(super) fn log_ratios_across(
+    view: &Pointmap,
+    keyframe: &Keyframe,
+    keyframe_from_view: &Se3,
+) -> Vec<f32> {
     let known = &keyframe.pointmap;
     let ratio = |(x, y): (usize, usize)| -> Option<f32> {
         let point = keyframe_from_view * Point3::from(view.point(x, y)?.cast::<f64>());

@@ -28,6 +28,7 @@ mod pruning;
 mod recognizing;
 mod refine_job;
 mod refining;
+mod scale_drift;
 mod scaling;
 mod snapshot;
 mod stopgap;

@@ -181,7 +181,7 @@ impl Pipeline {
     }
 
     /// Multiplies the lengths of the camera's motion.
-    fn scale_motion(&mut self, factor: f64) {
+    pub(super) fn scale_motion(&mut self, factor: f64) {
         if let Some(motion) = &mut self.motion {
             motion.view.target_from_reference = scaled(motion.view.target_from_reference, factor);
             motion.velocity.fixed_rows_mut::<3>(3).scale_mut(factor);
@@ -190,7 +190,7 @@ impl Pipeline {
 }
 
 /// A pose with its lengths multiplied.
-fn scaled(mut pose: Se3, factor: f64) -> Se3 {
+pub(super) fn scaled(mut pose: Se3, factor: f64) -> Se3 {
     pose.translation.vector *= factor;
     pose
 }

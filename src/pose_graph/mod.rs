@@ -17,9 +17,7 @@ mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nalgebra::{Matrix6, Vector6};
-
-use crate::constraint::RelativePose;
+use crate::constraint::{Constraint, RelativePose};
 use crate::geometry::{LieGroup, Se3, Sim3};
 use crate::keyframe::KeyframeId;
 
@@ -58,11 +56,13 @@ impl<G, const D: usize> Default for Graph<G, D> {
 impl PoseGraph {
     /// Multiplies all lengths of the constraints, as when the map's unit changes.
     pub fn rescale(&mut self, factor: f64) {
-        let [turn, way] = [1.0, factor.recip()];
-        let inverse = Matrix6::from_diagonal(&Vector6::new(turn, turn, turn, way, way, way));
+        self.rescale_each(|_| factor);
+    }
+
+    /// Multiplies the lengths of each constraint by a factor of its own.
+    pub fn rescale_each(&mut self, factor: impl Fn(&Constraint) -> f64) {
         for stored in self.edges.values_mut() {
-            stored.constraint.target_from_source.translation.vector *= factor;
-            stored.constraint.information = inverse * stored.constraint.information * inverse;
+            stored.constraint = stored.constraint.lengthened(factor(&stored.constraint));
         }
     }
 }

@@ -8,5 +8,6 @@ mod loops;
 mod moving;
 mod priors;
 mod random_weights;
+mod scale_drift;
 mod statistics;
 mod support;
