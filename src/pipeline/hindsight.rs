@@ -16,10 +16,18 @@ use crate::stamp::Stamp;
 /// that follow, which see the keyframe's surfaces from elsewhere.
 const MAX_FRAMES: usize = 8;
 
+/// A frame that was placed.
+struct Seen {
+    stamp: Stamp,
+    pyramid: Pyramid,
+    /// What has been added to its depths, metres.
+    depth_offset_m: f64,
+}
+
 /// Frames of late with depth, oldest first.
 #[derive(Default)]
 pub(super) struct Hindsight {
-    frames: VecDeque<(Stamp, Pyramid)>,
+    frames: VecDeque<Seen>,
 }
 
 impl Hindsight {
@@ -31,7 +39,8 @@ impl Hindsight {
         if self.frames.len() == MAX_FRAMES {
             self.frames.pop_front();
         }
-        self.frames.push_back((frame.frame.stamp, frame.pyramid.clone()));
+        let (stamp, pyramid) = (frame.frame.stamp, frame.pyramid.clone());
+        self.frames.push_back(Seen { stamp, pyramid, depth_offset_m: frame.depth_offset_m });
     }
 
     /// Forgets all frames: their depths are not what they were taken for.
@@ -43,14 +52,19 @@ impl Hindsight {
 impl Pipeline {
     /// Fuses what frames before measured into a new keyframe.
     pub(super) fn look_back(&mut self, keyframe: KeyframeId) {
-        let noise = self.config.sensor.noise();
+        let (noise, offset_m) = (self.config.sensor.noise(), self.config.sensor.depth_offset_m);
         let Some(found) = self.map.get(keyframe) else { return };
         let (stamp, world_from_keyframe) = (found.frame.stamp, found.world_from_camera);
-        let before = self.hindsight.frames.iter().filter(|(other, _)| *other != stamp);
-        let placed: Vec<_> = before
-            .filter_map(|(stamp, pyramid)| {
-                let world_from_frame = self.pose_at(*stamp)?;
-                Some((pyramid, world_from_frame.inv_mul(&world_from_keyframe)))
+        let is_of_use =
+            |seen: &&Seen| seen.stamp != stamp && (seen.depth_offset_m - offset_m).abs() < 1e-9;
+        let placed: Vec<_> = self
+            .hindsight
+            .frames
+            .iter()
+            .filter(is_of_use)
+            .filter_map(|seen| {
+                let world_from_frame = self.pose_at(seen.stamp)?;
+                Some((&seen.pyramid, world_from_frame.inv_mul(&world_from_keyframe)))
             })
             .collect();
         let Some(found) = self.map.get_mut(keyframe).filter(|k| k.frame.depth.is_some()) else {

@@ -199,10 +199,11 @@ impl Pipeline {
         world_from_camera: Se3,
     ) -> Result<KeyframeId> {
         let candidate = Candidate { frame, world_from_camera };
-        let others = self.window_around(&candidate);
+        let is_asked_later = self.late.is_on() && frame.mean_depth_m.is_some();
+        let others = is_asked_later.then(|| self.window_around(&candidate));
         let pointmap = self.infer_geometry(candidate)?;
         let keyframe = self.insert_keyframe(candidate, pointmap)?;
-        if self.late.is_on() && frame.mean_depth_m.is_some() {
+        if let Some(others) = others {
             self.ask_to_fill(keyframe, candidate, others);
         }
         Ok(keyframe)
