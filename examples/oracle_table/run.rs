@@ -25,8 +25,9 @@ pub struct Mode {
 }
 
 /// The input modes.
-pub const MODES: [Mode; 5] = [
+pub const MODES: [Mode; 6] = [
     Mode { name: "mono", has_camera: false, has_depth: false, has_odometry: false },
+    Mode { name: "mono_odometry", has_camera: false, has_depth: false, has_odometry: true },
     Mode { name: "mono_k", has_camera: true, has_depth: false, has_odometry: false },
     Mode { name: "mono_k_odometry", has_camera: true, has_depth: false, has_odometry: true },
     Mode { name: "rgbd", has_camera: true, has_depth: true, has_odometry: false },

@@ -43,7 +43,7 @@ impl Hindsight {
         self.frames.push_back(Seen { stamp, pyramid, depth_offset_m: frame.depth_offset_m });
     }
 
-    /// Forgets all frames: their depths are not what they were taken for.
+    /// Forgets all frames: the map that they were placed in is no more.
     pub(super) fn forget(&mut self) {
         self.frames.clear();
     }

@@ -96,7 +96,9 @@ impl Pipeline {
 
     /// The geometry by a window where that is waited for, and by the sensor where it measures enough.
     fn infer_beyond_measured(&mut self, candidate: Candidate<'_>) -> Result<Pointmap> {
-        match (self.measured_enough(candidate.frame), self.late.is_on()) {
+        let measured = self.measured_enough(candidate.frame);
+        self.inferring.is_metric |= measured.is_some();
+        match (measured, self.late.is_on()) {
             (Some(measured), true) => Ok(measured),
             (Some(measured), false) => match self.infer_together(candidate) {
                 Err(Error::MissingInput { .. }) => Ok(measured),

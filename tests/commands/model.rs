@@ -21,6 +21,7 @@ fn replay<'a>(more: &[&'a str]) -> Vec<&'a str> {
 fn a_run_with_random_weights_ends_in_good_order_and_is_lost() {
     for architecture in ["tiny-v1", "tiny-v1.1"] {
         let recorded = recorded(12, architecture);
+        recorded.remove("room/depth.txt");
         let small = ["--weights", "tiny", "--set", "model.resolution_px=168"];
         let output = recorded.recon(&replay(&small)).output().unwrap();
         let metrics = recorded.metrics("out");
@@ -30,6 +31,19 @@ fn a_run_with_random_weights_ends_in_good_order_and_is_lost() {
         assert_eq!(output.status.success(), tracked > 0, "a run that placed nothing has failed");
         let table = String::from_utf8(output.stdout).unwrap();
         assert_tells(&table, &["lost", &(12 - tracked).to_string()]);
+    }
+}
+
+/// Before, the first keyframe was what the model made of it, and nothing could be placed in that.
+#[test]
+fn random_weights_do_no_harm_beside_a_depth_sensor() {
+    let recorded = recorded(12, "tiny-v1");
+    let small = ["--weights", "tiny", "--set", "model.resolution_px=168"];
+    for more in [&small[..], &[small.as_slice(), &["--set", "model.late_frames=3"]].concat()] {
+        recorded.success(&replay(more));
+        let metrics = recorded.metrics("out");
+        assert_eq!(metrics["tracked"], 12, "{more:?}");
+        assert_eq!(metrics["inference"]["merged"], 0, "{more:?}");
     }
 }
 

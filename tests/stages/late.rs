@@ -11,7 +11,7 @@ use recon_node::error::Result;
 use recon_node::frame::{DepthImage, Frame};
 use recon_node::inference::{Prediction, ReconstructionModel, View};
 use recon_node::keyframe::KeyframeId;
-use recon_node::observer::{MapUpdate, TrackingState};
+use recon_node::observer::{MapScale, MapUpdate, TrackingState};
 use recon_node::pipeline::{Pipeline, WindowJob};
 use recon_node::raster::Raster;
 use recon_node::runtime::{Answers, Pace, replay};
@@ -305,6 +305,7 @@ fn a_keyframe_with_depth_does_not_wait_for_the_model() {
     for (index, frame) in frames.iter().enumerate() {
         let update = pipeline.process(frame).unwrap();
         assert!(update.state.has_pose(), "frame {index}: {:?}", update.state);
+        assert_eq!(update.scale, MapScale::METRIC, "frame {index}");
         let (Some(added), Some(job)) = (update.new_keyframe, pipeline.take_window_job()) else {
             continue;
         };
