@@ -12,8 +12,8 @@ use crate::map::fuse;
 use crate::pyramid::Pyramid;
 use crate::stamp::Stamp;
 
-/// Frames that are kept for it: half of what is fused at most, so that the other half is of frames
-/// that follow, which see the keyframe's surfaces from elsewhere.
+/// Frames that are kept for it: a quarter of what is fused at most, so that most of it is of frames that
+/// follow, which see the keyframe's surfaces from elsewhere.
 const MAX_FRAMES: usize = 8;
 
 /// A frame that was placed.
