@@ -18,6 +18,7 @@ pub mod frame;
 pub mod inference;
 pub mod keyframe;
 pub mod messages;
+pub mod patches;
 pub mod pointmap;
 pub mod pyramid;
 pub mod raster;

@@ -205,9 +205,15 @@ impl Level {
         self.samples.at(x, y)[3]
     }
 
+    /// Returns the derivatives of the intensity by column and row at a pixel.
+    pub fn gradient(&self, x: usize, y: usize) -> [f32; 2] {
+        let [_, dx, dy, _] = self.samples.at(x, y);
+        [dx, dy]
+    }
+
     /// Returns the squared gradient of a pixel.
     pub fn gradient_squared(&self, x: usize, y: usize) -> f32 {
-        let [_, dx, dy, _] = self.samples.at(x, y);
+        let [dx, dy] = self.gradient(x, y);
         dx * dx + dy * dy
     }
 

@@ -137,6 +137,8 @@ pub struct Recognizer {
     index: PlaceIndex,
     /// The keyframe of which it is still known what its whole image looks like.
     newest: Option<KeyframeId>,
+    /// The image that was described last, and its features: it may be asked for again.
+    described: Option<(Arc<RgbImage>, ViewFeatures)>,
 }
 
 impl Recognizer {
@@ -145,7 +147,7 @@ impl Recognizer {
         let words = extractor.vocabulary();
         let codebook = words.and_then(|words| Codebook::new(words.dim, words.centroids).ok());
         let index = PlaceIndex::new(extractor.descriptor_dim(), codebook);
-        Self { config, extractor, features: BTreeMap::new(), index, newest: None }
+        Self { config, extractor, features: BTreeMap::new(), index, newest: None, described: None }
     }
 
     /// Forgets all keyframes.
@@ -158,6 +160,17 @@ impl Recognizer {
     /// Returns the features of a frame, in the pixels of its working size, or `None` where the
     /// image is too small to have any. `color` is the image as it came.
     pub fn describe(&mut self, color: &Arc<RgbImage>, working: &Frame) -> Option<ViewFeatures> {
+        if let Some((described, features)) = &self.described
+            && Arc::ptr_eq(described, color)
+        {
+            return Some(features.clone());
+        }
+        let features = self.described_anew(color, working)?;
+        self.described = Some((Arc::clone(color), features.clone()));
+        Some(features)
+    }
+
+    fn described_anew(&mut self, color: &Arc<RgbImage>, working: &Frame) -> Option<ViewFeatures> {
         let factor = color.width().div_ceil(self.config.max_width_px).max(1);
         let whole =
             Frame { color: Arc::clone(color), depth: None, camera: None, ..working.clone() };
@@ -203,6 +216,25 @@ impl Recognizer {
         let Some(seen) = &features.seen else { return Ok(Vec::new()) };
         let found = self.index.query(seen, self.config.max_candidates, exclude)?;
         Ok(found.into_iter().map(|found| found.keyframe).collect())
+    }
+
+    /// Returns at most `count` keyframes that look at least as much like the view as each of `known`
+    /// does, the most similar first; none where nothing is known.
+    ///
+    /// # Errors
+    /// As [`Recognizer::insert`].
+    pub fn as_alike_as(
+        &self,
+        known: &[KeyframeId],
+        features: &ViewFeatures,
+        count: usize,
+        exclude: impl Fn(KeyframeId) -> bool,
+    ) -> Result<Vec<KeyframeId>> {
+        let Some(seen) = &features.seen else { return Ok(Vec::new()) };
+        let least = self.index.query(seen, known.len(), |id| !known.contains(&id))?;
+        let Some(least) = least.last().map(|found| found.score) else { return Ok(Vec::new()) };
+        let found = self.index.query(seen, count, exclude)?;
+        Ok(found.into_iter().filter(|f| f.score >= least).map(|f| f.keyframe).collect())
     }
 
     /// Returns how the view stands to a keyframe, if matches and geometry say so.

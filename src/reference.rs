@@ -1,6 +1,7 @@
 //! The points of a view that other views are compared with.
 
 use crate::dense_residual::ReferencePoint;
+use crate::patches::{Patch, select_patches};
 use crate::pointmap::Pointmap;
 use crate::pyramid::{Level, Pyramid};
 use crate::raster::Raster;
@@ -9,6 +10,7 @@ use crate::raster::Raster;
 #[derive(Debug, Clone)]
 pub struct Reference {
     levels: Vec<Vec<ReferencePoint>>,
+    patches: Vec<Vec<Patch>>,
 }
 
 impl Reference {
@@ -25,7 +27,28 @@ impl Reference {
             let points = (max_points >> index).max(max_points / 10);
             levels.push(select_points(level, &pointmap, points));
         }
-        Self { levels }
+        Self { levels, patches: Vec::new() }
+    }
+
+    /// Returns the reference with pieces of its image that are to be found in others, about
+    /// `max_patches` of each level.
+    #[must_use]
+    pub fn with_patches(self, pyramid: &Pyramid, pointmap: &Pointmap, max_patches: usize) -> Self {
+        let mut pointmap = measured(pyramid, pointmap);
+        let mut patches = Vec::with_capacity(pyramid.levels().len());
+        for (index, level) in pyramid.levels().iter().enumerate() {
+            if index > 0 {
+                pointmap = pointmap.halved();
+            }
+            patches.push(select_patches(level, &pointmap, max_patches));
+        }
+        Self { patches, ..self }
+    }
+
+    /// Returns the pieces of the image that are looked for in others, finest level first; nothing where
+    /// none were asked for.
+    pub fn patches(&self) -> &[Vec<Patch>] {
+        &self.patches
     }
 
     /// Returns the points of each level, finest first.

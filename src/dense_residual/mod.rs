@@ -19,7 +19,7 @@ use crate::pyramid::{Level, Sample};
 use crate::sensor::DepthNoise;
 pub use depth_offset::{Matrix7, OffsetEquations, Vector7};
 use normal_equations::Accumulator;
-pub use normal_equations::NormalEquations;
+pub use normal_equations::{NormalEquations, by_pose};
 
 /// Pose (`[omega, nu]`, left perturbation of `target_from_reference`), then `a` and `b`.
 pub type Vector8 = SVector<f64, 8>;

@@ -218,8 +218,9 @@ pub(super) fn growth(residual: f64, sigma: f64) -> f64 {
     1.0 + (residual / (sigma * KERNEL_SIGMAS)).powi(2)
 }
 
-/// Derivative of a residual by a left perturbation `[omega, nu]`, given that by the moved point.
-pub(super) fn by_pose(by_point: &Vector3<f64>, point: &Vector3<f64>) -> [f64; 6] {
+/// Returns the derivative of a residual by a left perturbation `[omega, nu]`, given that by the moved
+/// point.
+pub fn by_pose(by_point: &Vector3<f64>, point: &Vector3<f64>) -> [f64; 6] {
     let rotation = point.cross(by_point);
     [rotation.x, rotation.y, rotation.z, by_point.x, by_point.y, by_point.z]
 }

@@ -3,8 +3,9 @@
 
 use super::Pipeline;
 use super::calibrating::focal_over_width;
+use super::companions::Companions;
 use super::inferring::Candidate;
-use super::merging::{Shared, Window};
+use super::merging::{Alike, Shared, Window};
 use super::working_size::at_working_size;
 use crate::error::{Error, Result};
 use crate::frame::{DepthImage, Frame};
@@ -42,6 +43,8 @@ struct Known {
     camera: Camera,
     /// Whether the model is given the map's depth of it.
     is_echo: bool,
+    /// Whether it only looks like the newest view.
+    is_alike: bool,
 }
 
 /// A window as the model is given it. The keyframe that shares most with the newest view fixes the
@@ -83,22 +86,25 @@ impl Pipeline {
     pub(super) fn question(
         &self,
         candidate: Candidate<'_>,
-        others: &[KeyframeId],
+        companions: &Companions,
         told: Told,
     ) -> Question {
-        let others: Vec<&Keyframe> = others.iter().filter_map(|&id| self.map.get(id)).collect();
-        let first = others.first().map(|k| k.id);
+        let first = companions.covisible.first().copied();
+        let is_alike = |id: KeyframeId| companions.alike.contains(&id);
+        // Where the map has places that may be seen again, and how deep, is what is asked.
         let told_of = |k: &Keyframe| Told {
-            poses: told.poses && first.is_some_and(|first| self.is_pose_sure(first, k.id)),
-            ..told
+            poses: told.poses
+                && !is_alike(k.id)
+                && first.is_some_and(|first| self.is_pose_sure(first, k.id)),
+            depth: told.depth && (!is_alike(k.id) || k.frame.depth.is_some()),
         };
-        let mut given: Vec<Given> = others.iter().map(|k| self.given(k, told_of(k))).collect();
-        let known = others.iter().zip(&given).map(|(keyframe, given)| Known {
-            id: keyframe.id,
-            camera: keyframe.camera,
-            is_echo: given.depth.is_some(),
+        let ids = companions.covisible.iter().chain(&companions.alike);
+        let known = ids.filter_map(|&id| self.map.get(id)).map(|keyframe| {
+            let given = self.given(keyframe, told_of(keyframe));
+            let (id, camera, is_echo) = (keyframe.id, keyframe.camera, given.depth.is_some());
+            (given, Known { id, camera, is_echo, is_alike: is_alike(id) })
         });
-        let others: Vec<Known> = known.collect();
+        let (mut given, others): (Vec<Given>, Vec<Known>) = known.unzip();
         given.insert(others.len().min(1), self.given_candidate(candidate, told));
         Question { told, given, others, is_metric: self.inferring.is_metric }
     }
@@ -114,14 +120,25 @@ impl Pipeline {
         let mut geometry = answer.views;
         let focals = geometry.iter().map(|view| focal_over_width(&view.camera)).collect();
         let newest = geometry.remove(question.place());
+        let window_from_newest = newest.window_from_camera;
         let is_calibrated = candidate.frame.frame.camera.is_some();
         let newest = on_pixels(newest, &candidate.frame.camera, is_calibrated)?;
         let focal_over_width = median(focals).unwrap_or(f64::NAN);
-        let mut window = Window { newest, focal_over_width, others: Vec::new() };
-        for (Known { id, camera, is_echo }, geometry) in question.others.iter().zip(geometry) {
-            if self.map.get(*id).is_some() {
-                let pointmap = on_pixels(geometry, camera, is_calibrated)?;
-                window.others.push(Shared { id: *id, pointmap, is_echo: *is_echo });
+        let mut window = Window { newest, focal_over_width, others: vec![], alike: vec![] };
+        for (known, geometry) in question.others.iter().zip(geometry) {
+            let Known { id, camera, is_echo, is_alike } = *known;
+            if self.map.get(id).is_none() {
+                continue;
+            }
+            let poses = window_from_newest.zip(geometry.window_from_camera);
+            let pointmap = on_pixels(geometry, &camera, is_calibrated)?;
+            match (is_alike, poses) {
+                (false, _) => window.others.push(Shared { id, pointmap, is_echo }),
+                (true, Some((window_from_newest, window_from_keyframe))) => {
+                    let keyframe_from_newest = window_from_keyframe.inv_mul(&window_from_newest);
+                    window.alike.push(Alike { id, pointmap, keyframe_from_newest });
+                }
+                (true, None) => {}
             }
         }
         Ok(window)

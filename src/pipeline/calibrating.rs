@@ -1,6 +1,7 @@
 //! Cameras without calibration: the focal length that the model sees, as the mean of what it says in
 //! many windows, and the same for all frames.
 
+use super::companions::Companions;
 use super::inferring::Candidate;
 use super::merging::set_pointmap;
 use super::{Pipeline, PreparedFrame};
@@ -116,7 +117,7 @@ impl Pipeline {
         if self.inferring.focal.used.is_none() {
             let candidate = Candidate { frame, world_from_camera: Se3::identity() };
             let told = self.told();
-            let window = self.infer_window(candidate, &[], told)?;
+            let window = self.infer_window(candidate, &Companions::default(), told)?;
             self.inferring.focal.add(window.focal_over_width);
             self.inferring.focal.changed();
         }

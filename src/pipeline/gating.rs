@@ -6,6 +6,7 @@
 
 use super::Pipeline;
 use super::asking::{Question, Told, wrong_count};
+use super::companions::Companions;
 use super::inferring::Candidate;
 use super::merging::{Comparison, Window};
 use super::refine_job::{fixed_scale_cost, look_settings};
@@ -96,11 +97,7 @@ impl Pipeline {
     }
 
     /// What is asked of a window: when a prior is due for a test, twice, with and without it.
-    pub(super) fn questions(
-        &self,
-        candidate: Candidate<'_>,
-        others: &[KeyframeId],
-    ) -> Vec<Question> {
+    pub(super) fn questions(&self, candidate: Candidate<'_>, others: &Companions) -> Vec<Question> {
         let told = self.told();
         let all = std::iter::once(told).chain(self.due_test(candidate, others, told));
         all.map(|told| self.question(candidate, others, told)).collect()
@@ -110,7 +107,7 @@ impl Pipeline {
     pub(super) fn infer_gated(
         &mut self,
         candidate: Candidate<'_>,
-        others: &[KeyframeId],
+        others: &Companions,
     ) -> Result<Window> {
         let questions = self.questions(candidate, others);
         let model = self.model.here()?;
@@ -137,7 +134,9 @@ impl Pipeline {
         {
             windows.swap(0, 1);
         }
-        windows.into_iter().next().ok_or_else(|| wrong_count(1, 0))
+        let window = windows.into_iter().next().ok_or_else(|| wrong_count(1, 0))?;
+        self.note_revisits(candidate, &window);
+        Ok(window)
     }
 
     /// Takes note of how much less the first of two answers costs; returns whether it is to be given
@@ -154,16 +153,11 @@ impl Pipeline {
     }
 
     /// What else the model is to be told for a test, the priors by turns.
-    fn due_test(
-        &self,
-        candidate: Candidate<'_>,
-        others: &[KeyframeId],
-        told: Told,
-    ) -> Option<Told> {
+    fn due_test(&self, candidate: Candidate<'_>, others: &Companions, told: Told) -> Option<Told> {
         let count = self.inferring.windows().0;
         // What the sensor measures stands above all answers.
         if candidate.frame.mean_depth_m.is_some()
-            || others.is_empty()
+            || others.covisible.is_empty()
             || !count.is_multiple_of(TEST_EACH)
         {
             return None;

@@ -1,18 +1,15 @@
 //! The model in the loop: the keyframes around a view go through the model together with it, with
 //! what the map knows of them.
 
-use nalgebra::Point3;
-
 use super::asking::{Told, wrong_count};
+use super::companions::Companions;
 use super::merging::Window;
 use super::working_size::at_working_size;
 use super::{Pipeline, PreparedFrame};
 use crate::error::{Error, Result};
 use crate::geometry::Se3;
 use crate::inference::View;
-use crate::keyframe::KeyframeId;
 use crate::pointmap::Pointmap;
-use crate::window::{CovisibilityGraph, WindowConfig, sample_window};
 
 /// A view with geometry in less than this share of its pixels is no keyframe: nothing could be
 /// tracked against it.
@@ -20,12 +17,6 @@ const MIN_VALID_FRAC: f64 = 0.02;
 
 /// How often a window is asked for that contradicts the map, each time with one view less.
 const MAX_TRIES: usize = 2;
-
-/// Leaves the last keyframe out of a window; returns whether that makes another window of it that
-/// still shares one with the map.
-fn leave_one_out(others: &mut Vec<KeyframeId>) -> bool {
-    others.len() > 1 && others.pop().is_some()
-}
 
 /// A view that is to become a keyframe.
 #[derive(Clone, Copy)]
@@ -78,7 +69,7 @@ impl Pipeline {
             self.ask_to_confirm(candidate);
             return Ok(());
         }
-        let first: Vec<KeyframeId> = self.map.keyframes().map(|k| k.id).collect();
+        let first = Companions::covisible(self.map.keyframes().map(|k| k.id).collect());
         match self.infer_window(candidate, &first, self.told()) {
             // What the model can make nothing of confirms nothing.
             Err(Error::MissingInput { .. }) => {}
@@ -110,13 +101,13 @@ impl Pipeline {
 
     /// A window that contradicts the map is asked once more, with one view less.
     fn infer_together(&mut self, candidate: Candidate<'_>) -> Result<Pointmap> {
-        let mut others = self.window_around(&candidate);
+        let mut others = self.companions(&candidate);
         for _ in 0..MAX_TRIES {
             let window = self.infer_gated(candidate, &others)?;
             if let Some(pointmap) = self.merge(candidate, window) {
                 return Ok(pointmap);
             }
-            if !leave_one_out(&mut others) {
+            if !others.leave_one_out() {
                 break;
             }
         }
@@ -127,45 +118,11 @@ impl Pipeline {
         })
     }
 
-    /// The keyframes that go through the model with a view, the one that shares most with it first.
-    pub(super) fn window_around(&self, candidate: &Candidate<'_>) -> Vec<KeyframeId> {
-        let newest = KeyframeId(u32::MAX);
-        let mut graph = CovisibilityGraph::default();
-        graph.insert(newest);
-        for (id, overlap) in self.overlaps_of_tied(candidate) {
-            graph.connect(newest, id, overlap);
-        }
-        let max_keyframes = self.most_views();
-        let config = WindowConfig { max_keyframes, ..self.config.window.clone() };
-        let ahead = |pose: &Se3| pose * Point3::new(0.0, 0.0, 2.0);
-        let looks_at = |id| match self.map.get(id) {
-            Some(keyframe) => ahead(&keyframe.world_from_camera),
-            None => ahead(&candidate.world_from_camera),
-        };
-        sample_window(&graph, newest, looks_at, &config).split_off(1)
-    }
-
-    /// What each keyframe near a view shares with it. Without depth that is by the map alone, which is
-    /// relied on where constraints tie a keyframe to the one that is tracked, if there is any such: across
-    /// a loop that has not closed lengths may differ, and a window would mix them.
-    fn overlaps_of_tied(&self, candidate: &Candidate<'_>) -> Vec<(KeyframeId, f64)> {
-        let mut overlaps = self.overlaps(candidate.frame, &candidate.world_from_camera);
-        let anchor = self.anchor.as_ref().filter(|_| candidate.frame.mean_depth_m.is_none());
-        let Some(tied) = anchor.map(|anchor| self.tied_to(anchor.keyframe)) else {
-            return overlaps;
-        };
-        let least = self.config.window.min_overlap_frac;
-        if overlaps.iter().any(|(id, overlap)| *overlap >= least && tied.contains(id)) {
-            overlaps.retain(|(id, _)| tied.contains(id));
-        }
-        overlaps
-    }
-
     /// What the model says of a view and of other keyframes, in its own unit, at working size.
     pub(super) fn infer_window(
         &mut self,
         candidate: Candidate<'_>,
-        others: &[KeyframeId],
+        others: &Companions,
         told: Told,
     ) -> Result<Window> {
         let question = self.question(candidate, others, told);

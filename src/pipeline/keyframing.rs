@@ -200,7 +200,7 @@ impl Pipeline {
     ) -> Result<KeyframeId> {
         let candidate = Candidate { frame, world_from_camera };
         let is_asked_later = self.late.is_on() && frame.mean_depth_m.is_some();
-        let others = is_asked_later.then(|| self.window_around(&candidate));
+        let others = is_asked_later.then(|| self.companions(&candidate));
         let pointmap = self.infer_geometry(candidate)?;
         let keyframe = self.insert_keyframe(candidate, pointmap)?;
         if let Some(others) = others {

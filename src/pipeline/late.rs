@@ -5,6 +5,7 @@
 //! The first window of a map is waited for all the same: there is nothing to track against before.
 
 use super::asking::Question;
+use super::companions::Companions;
 use super::drift::Travel;
 use super::foreseeing::Latency;
 use super::inferring::Candidate;
@@ -70,7 +71,7 @@ enum Purpose {
 /// A window whose answer is yet to come.
 struct Pending {
     frame: PreparedFrame,
-    others: Vec<KeyframeId>,
+    others: Companions,
     purpose: Purpose,
     /// Whether somebody has asked for this keyframe.
     is_requested: bool,
@@ -228,7 +229,10 @@ impl Pipeline {
         let window = self.weighed(candidate, questions, answers)?;
         match pending.purpose {
             Purpose::Confirmation => self.take_confirmation(candidate, window),
-            Purpose::Filling(keyframe) => self.take_filling(keyframe, &window.newest),
+            Purpose::Filling(keyframe) => {
+                self.take_filling(keyframe, &window.newest);
+                self.late.arrived.loop_closed |= self.close_loop_of_revisit(keyframe, &frame);
+            }
             Purpose::Keyframe => self.merge_keyframe(pending, candidate, window)?,
         }
         Ok(())
@@ -281,7 +285,7 @@ impl Pipeline {
         }
         self.late.is_urgent = false;
         let is_requested = std::mem::take(&mut self.wants_keyframe);
-        let others = self.window_around(&candidate);
+        let others = self.companions(&candidate);
         let frame = candidate.frame.clone();
         let pending = Pending { frame, others, purpose: Purpose::Keyframe, is_requested };
         self.ask(pending, candidate.world_from_camera);
@@ -292,7 +296,7 @@ impl Pipeline {
         if self.is_asked() {
             return;
         }
-        let others = self.map.keyframes().map(|k| k.id).collect();
+        let others = Companions::covisible(self.map.keyframes().map(|k| k.id).collect());
         let (frame, purpose) = (candidate.frame.clone(), Purpose::Confirmation);
         let pending = Pending { frame, others, purpose, is_requested: false };
         self.ask(pending, candidate.world_from_camera);
@@ -303,7 +307,7 @@ impl Pipeline {
         &mut self,
         keyframe: KeyframeId,
         candidate: Candidate<'_>,
-        others: Vec<KeyframeId>,
+        others: Companions,
     ) {
         if self.is_asked() {
             return;

@@ -79,16 +79,17 @@ impl Pipeline {
         true
     }
 
-    /// Where older keyframes that nothing ties to the newest one yet see it, as far as the way
-    /// between them can have drifted that much.
+    /// Where older keyframes that nothing ties to the newest one yet see it, by their keypoints or by
+    /// what the model says, as far as the way between them can have drifted that much.
     fn seen_before(&self, newest: KeyframeId) -> Vec<Sighting> {
         let (Some(recognizer), Some(keyframe)) = (&self.recognizer, self.map.get(newest)) else {
             return Vec::new();
         };
-        let Some(features) = recognizer.newest_features(newest) else { return Vec::new() };
         let near = self.tied_to(newest);
         let gap = self.config.recognition.min_loop_gap_keyframes;
         let exclude = |id: KeyframeId| near.contains(&id) || newest.0.saturating_sub(id.0) < gap;
+        let by_model = self.sightings_by_model(newest).into_iter().filter(|s| !exclude(s.keyframe));
+        let Some(features) = recognizer.newest_features(newest) else { return by_model.collect() };
         let query = Query {
             image: &keyframe.frame.color,
             features,
@@ -102,6 +103,11 @@ impl Pipeline {
         let candidates = recognizer.candidates(features, exclude).unwrap_or_default();
         let mut asked: BTreeSet<KeyframeId> = candidates.iter().copied().collect();
         let mut sightings: Vec<Sighting> = candidates.into_iter().filter_map(sight).collect();
+        // Two opinions of one keyframe are one voice, and keypoints are the more exact.
+        let is_new =
+            |s: &Sighting| sightings.iter().all(|by_keypoints| by_keypoints.keyframe != s.keyframe);
+        let by_model: Vec<Sighting> = by_model.filter(is_new).collect();
+        sightings.extend(by_model);
         let Some(first) = sightings.first().map(|s| s.keyframe) else { return sightings };
         let witnesses = self.covisibility.neighbours(first).into_iter().map(|(id, _)| id);
         let witnesses: Vec<KeyframeId> =
@@ -208,7 +214,7 @@ impl Pipeline {
 
     /// Remembers what a keyframe was alone to see.
     fn suspect(&mut self, newest: KeyframeId, sightings: &[Sighting]) {
-        self.suspected.retain(|(id, _)| newest.0 - id.0 <= MEMORY_KEYFRAMES);
+        self.suspected.retain(|(id, _)| *id != newest && newest.0 - id.0 <= MEMORY_KEYFRAMES);
         self.suspected.extend(sightings.first().map(|sighting| (newest, sighting.clone())));
     }
 }

@@ -10,10 +10,12 @@ use crate::geometry::Se3;
 use crate::keyframe::KeyframeId;
 use crate::map::fuse;
 use crate::observer::{MapUpdate, TrackingState};
+use crate::pointmap::Pointmap;
 use crate::pose_graph::PoseGraph;
+use crate::pyramid::Pyramid;
 use crate::reference::Reference;
 use crate::stamp::Stamp;
-use crate::tracking::{LostReason, Tracked};
+use crate::tracking::{LostReason, Tracked, TrackingConfig};
 use crate::window::{CovisibilityGraph, Places};
 
 /// A map of one keyframe is given up when this many times more frames were lost than placed.
@@ -157,8 +159,7 @@ impl Pipeline {
 
     pub(super) fn set_anchor(&mut self, keyframe: KeyframeId) {
         let Some(found) = self.map.get(keyframe) else { return };
-        let max_points = self.config.tracking.max_points;
-        let reference = Reference::new(&found.pyramid, &found.pointmap, max_points);
+        let reference = anchor_reference(&found.pyramid, &found.pointmap, &self.config.tracking);
         self.anchor = Some(Anchor { keyframe, reference, stopgap: None });
     }
 
@@ -200,5 +201,18 @@ impl Pipeline {
             scale: self.scale(),
             inference: self.inference(),
         }
+    }
+}
+
+/// The points of what frames are tracked against, with the patches that they look for.
+pub(super) fn anchor_reference(
+    pyramid: &Pyramid,
+    pointmap: &Pointmap,
+    config: &TrackingConfig,
+) -> Reference {
+    let reference = Reference::new(pyramid, pointmap, config.max_points);
+    match config.max_patches {
+        0 => reference,
+        count => reference.with_patches(pyramid, pointmap, count),
     }
 }

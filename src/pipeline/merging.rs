@@ -35,6 +35,15 @@ pub(super) struct Window {
     /// What the model says of the focal length, in widths of the image.
     pub focal_over_width: f64,
     pub others: Vec<Shared>,
+    /// Keyframes that only look like the newest view, as far as the model says how they stand to it.
+    pub alike: Vec<Alike>,
+}
+
+/// What a model says of a keyframe of a place that the newest view may be of, too.
+pub(super) struct Alike {
+    pub id: KeyframeId,
+    pub pointmap: Pointmap,
+    pub keyframe_from_newest: Se3,
 }
 
 /// What a model says of a keyframe that the map has.

@@ -5,6 +5,7 @@
 
 mod asking;
 mod calibrating;
+mod companions;
 mod depth_offset;
 mod drift;
 mod foreseeing;
@@ -28,6 +29,7 @@ mod pruning;
 mod recognizing;
 mod refine_job;
 mod refining;
+mod revisits;
 mod scale_drift;
 mod scaling;
 mod snapshot;

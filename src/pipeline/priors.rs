@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Pipeline;
 use super::calibrating::SharedFocal;
 use super::gating::Gates;
+use super::revisits::Revisit;
 use super::scaling::ScaleEvidence;
 use crate::config::PriorUse;
 use crate::constraint::Constraint;
@@ -36,6 +37,8 @@ pub(super) struct Inferring {
     pub focal: SharedFocal,
     /// Whether priors do any good.
     pub gates: Gates,
+    /// Where the last window puts its newest view among keyframes that look like it.
+    pub revisits: Vec<Revisit>,
     /// The map's unit, in that of its first window.
     pub unit: f64,
     /// Windows merged when the map was last brought to metres.
@@ -53,6 +56,7 @@ impl Default for Inferring {
             scale: ScaleEvidence::default(),
             focal: SharedFocal::default(),
             gates: Gates::default(),
+            revisits: Vec::new(),
             unit: 1.0,
             merged_then: 0,
         }

@@ -6,6 +6,7 @@
 //! model says better. A stopgap is no part of the map: frames keep hanging on the keyframe that it
 //! came from, and what the model says later is merged as if there had been none.
 
+use super::mapping::anchor_reference;
 use super::recognizing::pointmap_of;
 use super::{Anchor, Pipeline, PreparedFrame};
 use crate::dense_residual::RelativeView;
@@ -14,7 +15,6 @@ use crate::keyframe::{Keyframe, KeyframeId};
 use crate::map::{Source, completed, guessed, rendered};
 use crate::pointmap::Pointmap;
 use crate::pyramid::Pyramid;
-use crate::reference::Reference;
 use crate::tracking::{KeyframeConfig, MotionPrior, Tracked};
 use crate::window::seen_frac;
 
@@ -115,9 +115,8 @@ impl Pipeline {
     }
 
     fn stand_in(&mut self, gap: Option<Stopgap>) {
-        let max_points = self.config.tracking.max_points;
         if let (Some(anchor), Some(gap)) = (&mut self.anchor, gap) {
-            anchor.reference = Reference::new(&gap.pyramid, &gap.pointmap, max_points);
+            anchor.reference = anchor_reference(&gap.pyramid, &gap.pointmap, &self.config.tracking);
             anchor.stopgap = Some(gap);
         }
     }

@@ -1,10 +1,12 @@
 //! Tracking: where each frame is, relative to a keyframe, at camera rate.
 //!
 //! Dense alignment from coarse to fine: Levenberg–Marquardt over the photometric and geometric
-//! residuals of [`crate::dense_residual`], from the best of several starts, with a verdict.
+//! residuals of [`crate::dense_residual`], from the best of several starts, with a verdict; by [rays](rays)
+//! where intensities do not fit.
 
 mod align;
 mod keyframe_decision;
+mod rays;
 mod search;
 mod verdict;
 
@@ -19,7 +21,7 @@ use crate::pyramid::Pyramid;
 use crate::reference::Reference;
 use crate::sensor::DepthNoise;
 
-use align::{Effort, Outcome};
+use align::{Beside, Effort, Outcome};
 pub use keyframe_decision::{KeyframeConfig, has_left_keyframe};
 pub use verdict::{LostReason, Verdict};
 
@@ -39,6 +41,14 @@ pub struct TrackingConfig {
     /// Weight of depth residuals against photometric ones.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub geometric_weight: f64,
+    /// Patches of a keyframe, each with brightness and contrast of its own, by which frames are tracked
+    /// that are lost by intensities, or that have no depth and scatter by more than
+    /// `max_intensity_sigma`: where light differs over the image. 0 for none.
+    #[schemars(range(min = 0, max = 5000))]
+    pub max_patches: usize,
+    /// Standard deviation of intensities (0..255) from what they should be, up to which they are relied on.
+    #[schemars(range(min = 0.0, max = 255.0))]
+    pub max_intensity_sigma: f64,
     /// Points that miss the surface by more than this share of their depth are taken as hidden.
     #[schemars(range(min = 0.001, max = 1.0))]
     pub depth_gate_frac: f64,
@@ -75,6 +85,8 @@ impl Default for TrackingConfig {
             max_points: 8000,
             max_iterations: 10,
             geometric_weight: 1.0,
+            max_patches: 300,
+            max_intensity_sigma: 8.0,
             depth_gate_frac: 0.05,
             motion_sigma_rad_per_sec: 1.0,
             motion_sigma_m_per_sec: 0.5,
@@ -166,7 +178,8 @@ impl Tracker {
     }
 
     /// Returns the frame's pose relative to `reference`, from the best of `starts` (at least one),
-    /// with a verdict that says whether it can be used.
+    /// with a verdict that says whether it can be used: by intensities, and where those do not fit, by
+    /// the patches that the reference has.
     pub fn track(
         &self,
         reference: &Reference,
@@ -177,7 +190,19 @@ impl Tracker {
         let levels = reference.levels().len().min(frame.levels().len());
         let start = align::best_start(&self.comparison(reference, frame, levels - 1), starts);
         let outcome = self.descend(reference, frame, 0..levels, start, prior);
-        self.judge(&self.comparison(reference, frame, 0), &outcome)
+        let tracked = self.judge(&self.comparison(reference, frame, 0), &outcome);
+        match self.trusts_intensities(&tracked) {
+            true => tracked,
+            false => self.track_by_rays(reference, frame, &tracked, starts, prior),
+        }
+    }
+
+    /// Whether intensities fit as well as they do where light stays as it is; that depth holds a pose
+    /// in place is as good.
+    fn trusts_intensities(&self, tracked: &Tracked) -> bool {
+        let has_depth = tracked.depth_inlier_frac.is_some();
+        let fits = tracked.scale.intensity <= self.config.max_intensity_sigma;
+        tracked.verdict == Verdict::Tracked && (has_depth || fits)
     }
 
     /// Aligns over the given levels, the coarsest first.
@@ -195,7 +220,8 @@ impl Tracker {
             let rounds = if index == 1 { 1 } else { 2 };
             let effort = Effort { rounds, max_iterations: self.config.max_iterations };
             let comparison = self.comparison(reference, frame, index);
-            outcome = align::minimize(&comparison, outcome.view, prior, &effort);
+            let beside = Beside { prior, rays: None };
+            outcome = align::minimize(&comparison, outcome.view, beside, &effort);
         }
         outcome
     }

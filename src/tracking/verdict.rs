@@ -76,7 +76,11 @@ pub(super) fn verdict(tracked: &Tracked, config: &TrackingConfig) -> Verdict {
 
 /// Covariance of the pose from the Hessian of its residuals; infinite where a direction is free.
 pub(super) fn covariance(normal: &NormalEquations) -> Matrix6<f64> {
-    let (hessian, _) = normal.pose_only();
+    covariance_of(&normal.pose_only().0)
+}
+
+/// The same from a Hessian over the pose alone.
+pub(super) fn covariance_of(hessian: &Matrix6<f64>) -> Matrix6<f64> {
     match hessian.cholesky() {
         Some(factor) => factor.inverse() * CORRELATION,
         None => Matrix6::from_diagonal_element(f64::INFINITY),

@@ -18,11 +18,20 @@ pub struct WindowConfig {
     /// Keyframes that share less than this with the newest stay out.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub min_overlap_frac: f64,
+    /// Keyframes of places that look like the newest one's and that nothing ties to it, for the model
+    /// to say whether the camera has come back there; at most one for each four views.
+    #[schemars(range(min = 0, max = 16))]
+    pub max_loop_keyframes: usize,
 }
 
 impl Default for WindowConfig {
     fn default() -> Self {
-        Self { max_keyframes: 8, closest_keyframes: 4, min_overlap_frac: 0.25 }
+        Self {
+            max_keyframes: 8,
+            closest_keyframes: 4,
+            min_overlap_frac: 0.25,
+            max_loop_keyframes: 1,
+        }
     }
 }
 

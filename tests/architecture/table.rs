@@ -15,6 +15,7 @@ pub const LAYERS: [&[&str]; 5] = [
         "inference",
         "keyframe",
         "messages",
+        "patches",
         "pointmap",
         "pyramid",
         "raster",

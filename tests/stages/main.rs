@@ -18,6 +18,7 @@ mod pipeline;
 mod pointmap;
 mod pose_graph;
 mod pyramid;
+mod rays;
 mod recognition;
 mod recovery;
 mod reference;

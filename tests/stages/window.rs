@@ -50,7 +50,7 @@ proptest! {
     ) {
         let edges: Vec<_> = edges.into_iter().map(|(id, frac)| (0, id, frac)).collect();
         let graph = graph(&edges);
-        let config = WindowConfig { max_keyframes, closest_keyframes, min_overlap_frac: 0.3 };
+        let config = WindowConfig { max_keyframes, closest_keyframes, min_overlap_frac: 0.3, ..WindowConfig::default() };
         let window = sample_window(&graph, KeyframeId(0), on_a_line, &config);
         prop_assert_eq!(window[0], KeyframeId(0));
         let mut unique = window.clone();
@@ -127,7 +127,12 @@ fn of_equal_neighbours_the_newest_comes_first() {
 fn a_window_has_the_closest_and_then_the_furthest_apart() {
     let edges: Vec<_> = (0..10).map(|id| (10, id, 0.3 + 0.05 * f64::from(id))).collect();
     let graph = graph(&edges);
-    let config = WindowConfig { max_keyframes: 5, closest_keyframes: 2, min_overlap_frac: 0.3 };
+    let config = WindowConfig {
+        max_keyframes: 5,
+        closest_keyframes: 2,
+        min_overlap_frac: 0.3,
+        ..WindowConfig::default()
+    };
     let window = sample_window(&graph, KeyframeId(10), on_a_line, &config);
     // 9 and 8 share most; of the rest 0 is furthest from them, then 4 from all.
     assert_eq!(numbers(&window), [10, 9, 8, 0, 4]);

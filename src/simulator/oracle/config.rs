@@ -39,6 +39,10 @@ pub struct OracleConfig {
     pub too_sure_sigma: f64,
     /// Standard deviation of the logarithm of the focal length of a window without intrinsics.
     pub focal_sigma: f64,
+    /// Views that share less than this with all others of a window are put anywhere among them.
+    pub min_shared_frac: f64,
+    /// Share of such views that are taken for being of the place of the first one.
+    pub mistaken_frac: f64,
     /// Share of windows that fail as a whole, with the confidence of all others.
     pub failure_frac: f64,
     /// What a failed window is like.
@@ -113,6 +117,8 @@ impl Default for OracleConfig {
             wrong_confidence_factor: 20.0,
             too_sure_sigma: 0.2,
             focal_sigma: 0.04,
+            min_shared_frac: 0.1,
+            mistaken_frac: 0.3,
             failure_frac: 0.02,
             failure: Failure::default(),
             priors: PriorEffects::default(),
@@ -157,6 +163,7 @@ impl OracleConfig {
             edge_blur_frac: 0.0,
             wrong_confidence_frac: 0.0,
             focal_sigma: 0.0,
+            min_shared_frac: 0.0,
             failure_frac: 0.0,
             ..Self::default()
         }
@@ -184,7 +191,7 @@ impl OracleConfig {
         Ok(())
     }
 
-    fn shares(&self) -> [(&'static str, f64); 15] {
+    fn shares(&self) -> [(&'static str, f64); 17] {
         let priors = &self.priors;
         [
             ("scale_sigma", self.scale_sigma),
@@ -195,6 +202,8 @@ impl OracleConfig {
             ("wrong_confidence_frac", self.wrong_confidence_frac),
             ("too_sure_sigma", self.too_sure_sigma),
             ("focal_sigma", self.focal_sigma),
+            ("min_shared_frac", self.min_shared_frac),
+            ("mistaken_frac", self.mistaken_frac),
             ("failure_frac", self.failure_frac),
             ("failure.scale_sigma", self.failure.scale_sigma),
             ("failure.warp_frac", self.failure.warp_frac),

@@ -26,6 +26,7 @@ enum Use {
     Translation,
     Confidence,
     TooSure,
+    Mistaken,
 }
 
 /// The chance that a window meets.
@@ -95,6 +96,11 @@ impl ViewDraws {
     /// Three normally distributed numbers; for the position.
     pub(super) fn translation(&self) -> Vector3<f64> {
         normal(self.key, Use::Translation)
+    }
+
+    /// Uniform in 0..1; below the share of such mistakes, a view without a place is taken for the first.
+    pub(super) fn mistaken(&self) -> f64 {
+        uniform(self.key, Use::Mistaken)
     }
 
     /// A smooth function over the image with root mean square one, `(u, v)` in image widths.

@@ -17,7 +17,7 @@ use crate::inference::{Prediction, ReconstructionModel, View};
 
 use draws::WindowDraws;
 use judgement::Judgement;
-use truth::{TrueView, Truth};
+use truth::{TrueView, Truth, placed};
 use view::Errors;
 
 /// Knows the truth about each frame of a simulated recording by its stamp, and says something like
@@ -106,6 +106,7 @@ impl ReconstructionModel for OracleModel {
             judgement: &judgement,
             sigma: self.expected_sigma(&judgement),
             truth: &truth,
+            is_placed: &placed(&truth, self.config.min_shared_frac),
         };
         let geometry = views.iter().enumerate().map(|(index, view)| {
             let camera = self.camera(view, &truth[index], &judgement, &draws)?;

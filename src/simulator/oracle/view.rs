@@ -16,6 +16,8 @@ use crate::raster::Raster;
 const EDGE_STEP_FRAC: f32 = 0.05;
 /// Share of the confidence that is left where depth is blurred: models know their edges to be bad.
 const EDGE_CONFIDENCE: f64 = 0.25;
+/// How near to the first view one is put that is taken for it: radians, and mean depths.
+const MISTAKEN_REACH: f64 = 0.1;
 
 /// How wrong a window is.
 pub(super) struct Errors {
@@ -52,6 +54,8 @@ pub(super) struct Window<'a> {
     /// The standard deviation of depth, as a share, that the model expects of itself.
     pub(super) sigma: f64,
     pub(super) truth: &'a [TrueView],
+    /// Which views have a place among the others.
+    pub(super) is_placed: &'a [bool],
 }
 
 impl Window<'_> {
@@ -76,6 +80,9 @@ impl Window<'_> {
             return Se3::identity();
         }
         let (first, view, errors) = (&self.truth[0], &self.truth[index], self.errors);
+        if !self.is_placed[index] {
+            return self.misplaced(view, draws);
+        }
         let right = first.world_from_camera.inv_mul(&view.world_from_camera);
         let distance_m = right.translation.vector.norm();
         let sigma_m = (errors.translation_frac * distance_m)
@@ -89,6 +96,17 @@ impl Window<'_> {
             rotation = rotation.nlerp(&prior.rotation, errors.pose_trust);
         }
         Se3::from_parts((translation * errors.log_scale.exp()).into(), rotation)
+    }
+
+    /// Anywhere, or where the first view is.
+    fn misplaced(&self, view: &TrueView, draws: &ViewDraws) -> Se3 {
+        let reach = match draws.mistaken() < self.config.mistaken_frac {
+            true => MISTAKEN_REACH,
+            false => 1.0,
+        };
+        let turn = UnitQuaternion::from_scaled_axis(draws.rotation() * reach);
+        let depth = view.mean_depth_m * self.errors.log_scale.exp();
+        Se3::from_parts((draws.translation() * depth * reach).into(), turn)
     }
 
     fn pointmap(
