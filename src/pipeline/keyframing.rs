@@ -17,7 +17,7 @@ use crate::geometry::Se3;
 use crate::keyframe::{Keyframe, KeyframeId};
 use crate::pointmap::Pointmap;
 use crate::tracking::{Tracked, has_left_keyframe};
-use crate::window::{overlap_frac, sample_window, seen_frac};
+use crate::window::{CovisibilityGraph, overlap_frac, sample_window, seen_frac};
 
 /// Keyframes whose cameras are further apart than this many mean depths share nothing.
 const REACH_DEPTHS: f64 = 2.0;
@@ -251,7 +251,9 @@ impl Pipeline {
     /// result on. Returns whether that closed a loop.
     pub(super) fn align_around(&mut self, centre: KeyframeId, with: Option<KeyframeId>) -> bool {
         let looks_at = |id| self.map.get(id).map_or_else(Point3::origin, looks_at);
-        let mut ids = sample_window(&self.covisibility, centre, looks_at, &self.config.window);
+        let covisible = self.covisible_by_more_than_the_map(centre);
+        let covisible = covisible.as_ref().unwrap_or(&self.covisibility);
+        let mut ids = sample_window(covisible, centre, looks_at, &self.config.window);
         ids.extend(with.filter(|id| !ids.contains(id)));
         // A window in which nothing matches teaches nothing: the tracked pose stands.
         let Some(constraints) = self.align(&ids) else { return false };
@@ -261,6 +263,25 @@ impl Pipeline {
             self.align(&ids);
         }
         loop_closed
+    }
+
+    /// What a keyframe without depth shares with those that constraints tie to it, or while nothing ties
+    /// it yet, to the one that is tracked. That it sees what others see is said by the map alone, which
+    /// may have it elsewhere at the end of a long way: to find that out is for recognition, where there is
+    /// any. `None` where the map may be relied on.
+    fn covisible_by_more_than_the_map(&self, centre: KeyframeId) -> Option<CovisibilityGraph> {
+        self.recognizer.as_ref()?;
+        self.map.get(centre).filter(|keyframe| keyframe.frame.depth.is_none())?;
+        let is_tied = self.pose_graph.neighbours(centre).next().is_some();
+        let from = if is_tied { centre } else { self.anchor.as_ref()?.keyframe };
+        let tied = self.tied_to(from);
+        let mut graph = CovisibilityGraph::default();
+        graph.insert(centre);
+        let shared = self.covisibility.neighbours(centre).into_iter();
+        shared
+            .filter(|(id, _)| tied.contains(id))
+            .for_each(|(id, overlap)| graph.connect(centre, id, overlap));
+        Some(graph)
     }
 
     /// Aligns keyframes, and lets the pose graph carry the result on; returns what ties them together.

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use super::drift::{Suspicion, Travel};
 use super::keyframing::seen_depth_m;
+use super::scaling::scaled;
 use super::{Pipeline, PreparedFrame};
 use crate::constraint::Constraint;
 use crate::keyframe::KeyframeId;
@@ -191,8 +192,11 @@ impl Pipeline {
         let (Some(world_from_newest), Some(recognizer)) = (pose(newest), &self.recognizer) else {
             return Vec::new();
         };
+        // What lies between the two was measured in the lengths of here, where they saw it in those of there.
+        let longer_there = self.lengths_across(newest, sighting);
         let agrees = |(before, last): &(KeyframeId, Sighting)| {
-            let newest_by_last = last.world_from_view * pose(*before)?.inv_mul(&world_from_newest);
+            let way = pose(*before)?.inv_mul(&world_from_newest);
+            let newest_by_last = last.world_from_view * scaled(way, longer_there);
             let as_last = Sighting { world_from_view: newest_by_last, ..sighting.clone() };
             let is_other = last.keyframe != sighting.keyframe;
             (is_other && recognizer.agree(&as_last, sighting)).then_some(*before)

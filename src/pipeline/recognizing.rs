@@ -40,11 +40,10 @@ impl Pipeline {
             0 => not_recognized,
             _ => LostReason::AgainstOdometry,
         };
-        let confirmed: Vec<Relocalized> =
-            sightings.iter().filter_map(|s| self.confirmed(frame, s)).collect();
-        if let Some(found) = confirmed.first() {
-            let worlds: Vec<Se3> = confirmed.iter().filter_map(|c| self.world_of(c)).collect();
-            return match self.is_one_place(&worlds) {
+        let confirm = |s: &Sighting| Some((s.pose.inliers.len(), self.confirmed(frame, s)?));
+        let confirmed: Vec<(usize, Relocalized)> = sightings.iter().filter_map(confirm).collect();
+        if let Some((_, found)) = confirmed.first() {
+            return match self.is_without_rival(&confirmed, &sightings) {
                 true => Ok(self.go_on_from(found)),
                 false => Err(reason),
             };
@@ -89,6 +88,16 @@ impl Pipeline {
     pub(super) fn world_of(&self, found: &Relocalized) -> Option<Se3> {
         let keyframe = self.map.get(found.keyframe)?;
         Some(keyframe.world_from_camera * found.tracked.view.target_from_reference.inverse())
+    }
+
+    /// Whether all that the tracker bears out is of one place, and no other place has as many matches for
+    /// it: of two that look alike it may bear out the wrong one.
+    fn is_without_rival(&self, confirmed: &[(usize, Relocalized)], seen: &[Sighting]) -> bool {
+        let most = confirmed.iter().map(|(matches, _)| *matches).max().unwrap_or(0);
+        let rivals = seen.iter().filter(|s| s.pose.inliers.len() >= most);
+        let worlds = confirmed.iter().filter_map(|(_, found)| self.world_of(found));
+        let worlds: Vec<Se3> = worlds.chain(rivals.map(|s| s.world_from_view)).collect();
+        self.is_one_place(&worlds)
     }
 
     /// Whether all put the frame at one place, as far as the map may have drifted.

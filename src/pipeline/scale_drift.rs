@@ -19,6 +19,7 @@ use crate::block_system::BlockSystem;
 use crate::constraint::Constraint;
 use crate::geometry::Se3;
 use crate::keyframe::KeyframeId;
+use crate::recognition::Sighting;
 
 /// Drift by less than this is within what two windows differ by.
 const MIN_DRIFT_LOG: f64 = 0.03;
@@ -47,7 +48,7 @@ impl Pipeline {
     /// Takes the drift of scale out of the map that loops show, and returns the loops as they are in
     /// the map's lengths then; `None` where they show none.
     pub(super) fn even_out_scale(&mut self, loops: &[Constraint]) -> Option<Vec<Constraint>> {
-        if self.inferring.is_metric || self.model.max_views() < 2 {
+        if !self.may_drift_in_scale() {
             return None;
         }
         let drifts = loops.iter().filter_map(|c| Some((*c, self.scale_drift(c)?)));
@@ -73,6 +74,24 @@ impl Pipeline {
         self.pose_graph.update(&evened);
         self.settle(ids);
         true
+    }
+
+    /// Whether lengths are what windows made of them, one from the other.
+    fn may_drift_in_scale(&self) -> bool {
+        !self.inferring.is_metric && self.model.max_views() > 1
+    }
+
+    /// How many times as long as at a keyframe lengths are at another one that was sighted from it; one
+    /// where that is not known, or cannot be otherwise.
+    pub(super) fn lengths_across(&self, from: KeyframeId, sighting: &Sighting) -> f64 {
+        let across = Constraint {
+            target: from,
+            source: sighting.keyframe,
+            target_from_source: sighting.pose.target_from_source.inverse(),
+            information: sighting.pose.information,
+        };
+        let drift = self.may_drift_in_scale().then(|| self.scale_drift(&across)).flatten();
+        drift.unwrap_or(0.0).exp()
     }
 
     /// Logarithm of how much longer lengths are at the source of a loop than at its target, by what

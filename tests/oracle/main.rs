@@ -8,6 +8,7 @@ mod loops;
 mod moving;
 mod priors;
 mod random_weights;
+mod revisits;
 mod scale_drift;
 mod statistics;
 mod support;

@@ -23,7 +23,7 @@ const DRIFT_LOG: f64 = 0.1;
 
 fn round() -> SimulatorConfig {
     let round = SimulatorConfig::round_of(World::Building { side_m: 8.0 });
-    let duration_secs = round.loop_secs + 4.0;
+    let duration_secs = round.loop_secs + 6.0;
     SimulatorConfig { width: 160, height: 120, rate_hz: 15.0, duration_secs, ..round }
 }
 

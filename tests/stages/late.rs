@@ -251,8 +251,12 @@ fn covered(frame: &Frame, percent: u32) -> Frame {
 /// Whether the frame after an answer calls for the next window, and how many of the points looked as
 /// they should in the frame before, of which so much was covered.
 fn asks_at_once(frames: &[Frame], percent: u32) -> (bool, f64) {
-    // Weak below seven eighths.
-    let settings = ["tracking.min_inlier_frac=0.75", "tracking.min_correlation=-1.0"];
+    // Weak below seven eighths, by intensities: patches that are not covered would do as well as ever.
+    let settings = [
+        "tracking.min_inlier_frac=0.75",
+        "tracking.min_correlation=-1.0",
+        "tracking.max_patches=0",
+    ];
     let config = Config::from_sources(None, &settings.map(str::to_owned)).unwrap();
     let mut pipeline = Pipeline::new(config, Box::new(Wobbly::new(USUAL)));
     pipeline.set_late_answers(true);
