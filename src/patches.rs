@@ -2,9 +2,9 @@
 //!
 //! Where a pose puts a patch its image is laid over the other, warped as its surface is seen from there,
 //! and moved until the two agree up to contrast and brightness, which may differ from patch to patch
-//! (Lucas and Kanade, 1981; by inverse warps as Baker and Matthews, "Lucas-Kanade 20 years on", IJCV
-//! 2004, count them forwards, additive). What is found is a pixel, and by the camera a ray, that owes
-//! nothing to the depth of the point.
+//! (Lucas and Kanade, 1981, in the form that Baker and Matthews call forwards additive: "Lucas-Kanade 20
+//! years on", IJCV 2004). What is found is a pixel, and by the camera a ray, that owes nothing to the
+//! depth of the point.
 
 use nalgebra::{Matrix2, Point3, Vector2, Vector3};
 
@@ -185,10 +185,9 @@ impl Patch {
         let mean = |k: usize| seen.iter().map(|s| s[k]).sum::<f32>() / PIXELS as f32;
         let means = [mean(0), mean(1), mean(2)];
         seen.iter_mut().for_each(|s| (0..3).for_each(|k| s[k] -= means[k]));
-        let product = |a: f32, b: f32| a * b;
-        let own: f32 = self.values.iter().map(|v| product(*v, *v)).sum();
-        let across: f32 = self.values.iter().zip(&seen).map(|(v, s)| product(*v, s[0])).sum();
-        let theirs: f32 = seen.iter().map(|s| product(s[0], s[0])).sum();
+        let own: f32 = self.values.iter().map(|v| v * v).sum();
+        let across: f32 = self.values.iter().zip(&seen).map(|(v, s)| v * s[0]).sum();
+        let theirs: f32 = seen.iter().map(|s| s[0] * s[0]).sum();
         let gain = across / own.max(1e-6);
         let (mut hessian, mut gradient) = (Matrix2::<f32>::zeros(), Vector2::<f32>::zeros());
         for (value, [intensity, dx, dy]) in self.values.iter().zip(seen) {

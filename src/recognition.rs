@@ -22,7 +22,7 @@ use crate::matching::mutual_nearest;
 use crate::matching::retrieval::{Appearance, Codebook, PlaceIndex};
 use crate::matching::two_view::{
     Correspondence, Observation, Refusal, TwoViewConfig, TwoViewPose, VerifiedView, relative_pose,
-    verify,
+    verify, verify_up_to_scale,
 };
 use crate::pointmap::Pointmap;
 
@@ -116,6 +116,9 @@ pub struct Query<'a> {
     pub camera: &'a Camera,
     /// Its geometry, where it has any.
     pub pointmap: Option<&'a Pointmap>,
+    /// Whether lengths may have drifted between it and the keyframes: then only those of the keyframe are
+    /// gone by.
+    pub is_up_to_scale: bool,
 }
 
 /// A keyframe that a view was recognised by.
@@ -288,7 +291,10 @@ impl Recognizer {
         };
         let view = VerifiedView { camera: query.camera, pointmap };
         let known = VerifiedView { camera: &keyframe.camera, pointmap: &keyframe.pointmap };
-        verify(&view, &known, seen, config).map(|(pose, _)| pose)
+        match query.is_up_to_scale {
+            true => verify_up_to_scale(&view, &known, seen, config).map(|(pose, _)| pose),
+            false => verify(&view, &known, seen, config).map(|(pose, _)| pose),
+        }
     }
 
     fn correspondences(

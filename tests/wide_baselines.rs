@@ -103,6 +103,7 @@ fn score(all: &[Known]) -> Score {
             features,
             camera: &keyframe.camera,
             pointmap: Some(&keyframe.pointmap),
+            is_up_to_scale: false,
         };
         let candidates = recognizer.candidates(features, is_near).unwrap();
         let sightings = candidates

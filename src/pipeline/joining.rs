@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::looping::{loop_constraint, sober};
+use super::scale_drift::log_lengths_across;
 use super::{FrameRecord, MapSnapshot, Pipeline};
 use crate::constraint::Constraint;
 use crate::dense_residual::RelativeView;
@@ -28,8 +29,18 @@ pub struct Joined {
     pub keyframes: usize,
     /// Pairs of keyframes that tie the maps together.
     pub ties: usize,
-    /// Where the other map's world lies in this one's.
+    /// Where the other map's world lies in this one's, its lengths being as they have become.
     pub world_from_other: Se3,
+    /// How many times as long as they were the other map's lengths have become: one where sensors measure
+    /// them.
+    pub longer: f64,
+}
+
+/// How another map lies in this one.
+pub(super) struct Lies {
+    pub world_from_other: Se3,
+    /// How many times as long as in that map lengths are here.
+    pub longer: f64,
 }
 
 /// A keyframe of the other map, seen by one of this map.
@@ -55,16 +66,25 @@ impl Pipeline {
         self.join_where(other, |_, _, _| true)
     }
 
-    /// The same, where only what `is_possible` counts: that a keyframe of this map was seen, and by
-    /// that where the other map's world lies in this one's.
+    /// The same, where only what `is_possible` counts: that a keyframe of this map was seen, and how the
+    /// other map lies in this one by that.
     pub(super) fn join_where(
         &mut self,
         other: &MapSnapshot,
-        is_possible: impl Fn(&Self, KeyframeId, &Se3) -> bool,
+        is_possible: impl Fn(&Self, KeyframeId, &Lies) -> bool,
     ) -> Result<Joined> {
-        let views = other.map(self.config.tracking.pyramid_levels);
+        let levels = self.config.tracking.pyramid_levels;
+        let mut views = other.map(levels);
         let mut meetings = self.meetings(other, |id| views.get(id))?;
-        meetings.retain(|m| is_possible(self, m.sighting.keyframe, &m.world_from_other()));
+        let factor = self.longer_here(&meetings, |id| views.get(id));
+        let scaled = factor.map(|factor| other.clone().scaled(factor));
+        let (other, longer) = (scaled.as_ref().unwrap_or(other), factor.unwrap_or(1.0));
+        if scaled.is_some() {
+            views = other.map(levels);
+            meetings = self.meetings(other, |id| views.get(id))?;
+        }
+        let lies = |m: &Meeting| Lies { world_from_other: m.world_from_other(), longer };
+        meetings.retain(|m| is_possible(self, m.sighting.keyframe, &lies(m)));
         let meetings = self.agreeing(meetings);
         let needed = MIN_WITNESSES.min(views.len());
         if witnesses(&meetings) < needed || meetings.is_empty() {
@@ -85,7 +105,26 @@ impl Pipeline {
             self.see_anew(tie.target);
             self.align_around(tie.target, Some(tie.source));
         }
-        Ok(Joined { keyframes: new.len(), ties: ties.len(), world_from_other })
+        Ok(Joined { keyframes: new.len(), ties: ties.len(), world_from_other, longer })
+    }
+
+    /// How many times as long as the other map's lengths this one's are, where windows and no sensor have
+    /// said how long they are.
+    fn longer_here<'a>(
+        &self,
+        meetings: &[Meeting],
+        view: impl Fn(KeyframeId) -> Option<&'a Keyframe>,
+    ) -> Option<f64> {
+        if !self.may_drift_in_scale() {
+            return None;
+        }
+        let log = |m: &Meeting| {
+            let keyframe = self.map.get(m.sighting.keyframe)?;
+            log_lengths_across(view(m.view)?, keyframe, &m.sighting.pose.target_from_source)
+        };
+        let mut logs: Vec<f64> = meetings.iter().filter_map(log).collect();
+        logs.sort_by(f64::total_cmp);
+        logs.get(logs.len() / 2).map(|log| log.exp())
     }
 
     fn meetings<'a>(
@@ -102,7 +141,9 @@ impl Pipeline {
             let (Some(view), Some(features)) = (view(stored.id), &stored.features) else {
                 continue;
             };
-            let sightings = recognizer.sight_stored(view, features, |id| self.map.get(id))?;
+            let is_up_to_scale = self.may_drift_in_scale();
+            let known = |id| self.map.get(id);
+            let sightings = recognizer.sight_stored(view, features, is_up_to_scale, known)?;
             meetings.extend(sightings.into_iter().map(|sighting| Meeting {
                 view: view.id,
                 other_from_view: view.world_from_camera,

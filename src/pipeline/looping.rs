@@ -83,38 +83,59 @@ impl Pipeline {
     /// Where older keyframes that nothing ties to the newest one yet see it, by their keypoints or by
     /// what the model says, as far as the way between them can have drifted that much.
     fn seen_before(&self, newest: KeyframeId) -> Vec<Sighting> {
-        let (Some(recognizer), Some(keyframe)) = (&self.recognizer, self.map.get(newest)) else {
-            return Vec::new();
-        };
         let near = self.tied_to(newest);
         let gap = self.config.recognition.min_loop_gap_keyframes;
         let exclude = |id: KeyframeId| near.contains(&id) || newest.0.saturating_sub(id.0) < gap;
-        let by_model = self.sightings_by_model(newest).into_iter().filter(|s| !exclude(s.keyframe));
-        let Some(features) = recognizer.newest_features(newest) else { return by_model.collect() };
+        let candidates = self.candidates(newest, exclude);
+        let mut asked: BTreeSet<KeyframeId> = candidates.iter().copied().collect();
+        let mut sightings = self.sightings_by_keypoints(newest, candidates);
+        for by_model in self.sightings_by_model(newest) {
+            // Two opinions of one keyframe are one voice, and keypoints are the more exact.
+            let is_new = sightings.iter().all(|other| other.keyframe != by_model.keyframe);
+            if is_new && !exclude(by_model.keyframe) {
+                sightings.push(by_model);
+            }
+        }
+        let Some(first) = sightings.first().map(|s| s.keyframe) else { return sightings };
+        let witnesses = self.covisibility.neighbours(first).into_iter().map(|(id, _)| id);
+        let witnesses: Vec<KeyframeId> =
+            witnesses.filter(|&id| !exclude(id) && asked.insert(id)).take(MAX_WITNESSES).collect();
+        sightings.extend(self.sightings_by_keypoints(newest, witnesses));
+        sightings
+    }
+
+    /// Keyframes that look like the newest one, the most alike first.
+    fn candidates(
+        &self,
+        newest: KeyframeId,
+        exclude: impl Fn(KeyframeId) -> bool,
+    ) -> Vec<KeyframeId> {
+        let recognizer = self.recognizer.as_ref();
+        let known = recognizer.and_then(|r| Some((r, r.newest_features(newest)?)));
+        let found = known.map(|(recognizer, features)| recognizer.candidates(features, exclude));
+        found.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Where keyframes see the newest one by its keypoints, as far as it can have drifted there.
+    fn sightings_by_keypoints(
+        &self,
+        newest: KeyframeId,
+        keyframes: Vec<KeyframeId>,
+    ) -> Vec<Sighting> {
+        let (Some(recognizer), Some(keyframe)) = (&self.recognizer, self.map.get(newest)) else {
+            return Vec::new();
+        };
+        let Some(features) = recognizer.newest_features(newest) else { return Vec::new() };
         let query = Query {
             image: &keyframe.frame.color,
             features,
             camera: &keyframe.camera,
             pointmap: Some(&keyframe.pointmap),
+            is_up_to_scale: self.may_drift_in_scale(),
         };
-        let sight = |id: KeyframeId| -> Option<Sighting> {
-            let sighting = recognizer.sight(&query, self.map.get(id)?)?;
-            (self.suspicion(newest, &sighting) != Suspicion::Absurd).then_some(sighting)
-        };
-        let candidates = recognizer.candidates(features, exclude).unwrap_or_default();
-        let mut asked: BTreeSet<KeyframeId> = candidates.iter().copied().collect();
-        let mut sightings: Vec<Sighting> = candidates.into_iter().filter_map(sight).collect();
-        // Two opinions of one keyframe are one voice, and keypoints are the more exact.
-        let is_new =
-            |s: &Sighting| sightings.iter().all(|by_keypoints| by_keypoints.keyframe != s.keyframe);
-        let by_model: Vec<Sighting> = by_model.filter(is_new).collect();
-        sightings.extend(by_model);
-        let Some(first) = sightings.first().map(|s| s.keyframe) else { return sightings };
-        let witnesses = self.covisibility.neighbours(first).into_iter().map(|(id, _)| id);
-        let witnesses: Vec<KeyframeId> =
-            witnesses.filter(|&id| !exclude(id) && asked.insert(id)).take(MAX_WITNESSES).collect();
-        sightings.extend(witnesses.into_iter().filter_map(sight));
-        sightings
+        let keyframes = keyframes.into_iter().filter_map(|id| self.map.get(id));
+        let sightings = keyframes.filter_map(|known| recognizer.sight(&query, known));
+        sightings.filter(|s| self.suspicion(newest, s) != Suspicion::Absurd).collect()
     }
 
     /// Keyframes tied to one directly, or to one of those.
@@ -218,7 +239,8 @@ impl Pipeline {
 
     /// Remembers what a keyframe was alone to see.
     fn suspect(&mut self, newest: KeyframeId, sightings: &[Sighting]) {
-        self.suspected.retain(|(id, _)| *id != newest && newest.0 - id.0 <= MEMORY_KEYFRAMES);
+        let is_of_late = |id: KeyframeId| newest.0.saturating_sub(id.0) <= MEMORY_KEYFRAMES;
+        self.suspected.retain(|(id, _)| *id != newest && is_of_late(*id));
         self.suspected.extend(sightings.first().map(|sighting| (newest, sighting.clone())));
     }
 }

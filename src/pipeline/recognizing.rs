@@ -56,7 +56,8 @@ impl Pipeline {
         let Some(recognizer) = &self.recognizer else { return Vec::new() };
         let pointmap = pointmap_of(frame, self.config.sensor.noise());
         let image = &frame.frame.color;
-        let query = Query { image, features, camera: &frame.camera, pointmap: pointmap.as_ref() };
+        let (camera, pointmap) = (&frame.camera, pointmap.as_ref());
+        let query = Query { image, features, camera, pointmap, is_up_to_scale: false };
         let candidates = recognizer.candidates(features, |_| false).unwrap_or_default();
         let keyframes = candidates.into_iter().filter_map(|id| self.map.get(id));
         keyframes.filter_map(|keyframe| recognizer.sight(&query, keyframe)).collect()

@@ -18,7 +18,7 @@ use super::scaling::scaled;
 use crate::block_system::BlockSystem;
 use crate::constraint::Constraint;
 use crate::geometry::Se3;
-use crate::keyframe::KeyframeId;
+use crate::keyframe::{Keyframe, KeyframeId};
 use crate::recognition::Sighting;
 
 /// Drift by less than this is within what two windows differ by.
@@ -77,30 +77,25 @@ impl Pipeline {
     }
 
     /// Whether lengths are what windows made of them, one from the other.
-    fn may_drift_in_scale(&self) -> bool {
+    pub(super) fn may_drift_in_scale(&self) -> bool {
         !self.inferring.is_metric && self.model.max_views() > 1
     }
 
     /// How many times as long as at a keyframe lengths are at another one that was sighted from it; one
     /// where that is not known, or cannot be otherwise.
     pub(super) fn lengths_across(&self, from: KeyframeId, sighting: &Sighting) -> f64 {
-        let across = Constraint {
-            target: from,
-            source: sighting.keyframe,
-            target_from_source: sighting.pose.target_from_source.inverse(),
-            information: sighting.pose.information,
-        };
-        let drift = self.may_drift_in_scale().then(|| self.scale_drift(&across)).flatten();
-        drift.unwrap_or(0.0).exp()
+        let keyframes = self.map.get(from).zip(self.map.get(sighting.keyframe));
+        let keyframes = keyframes.filter(|_| self.may_drift_in_scale());
+        let log = keyframes
+            .and_then(|(from, to)| log_lengths_across(from, to, &sighting.pose.target_from_source));
+        log.unwrap_or(0.0).exp()
     }
 
     /// Logarithm of how much longer lengths are at the source of a loop than at its target, by what
     /// both see.
     fn scale_drift(&self, of: &Constraint) -> Option<f64> {
         let (target, source) = (self.map.get(of.target)?, self.map.get(of.source)?);
-        let source_from_target = of.target_from_source.inverse();
-        let logs = log_ratios_across(&target.pointmap, source, &source_from_target);
-        Comparison::of(logs).filter(Comparison::is_good).map(|compared| compared.log_scale)
+        log_lengths_across(target, source, &of.target_from_source.inverse())
     }
 
     /// Factors under which both ends of the loops agree, and that change as little as may be between
@@ -162,6 +157,16 @@ impl Pipeline {
         self.scale_motion(factors.at(anchor));
         self.renew_anchor(factors.at(anchor));
     }
+}
+
+/// Logarithm of how many times as long as at a keyframe lengths are at another one, by what both see.
+pub(super) fn log_lengths_across(
+    from: &Keyframe,
+    to: &Keyframe,
+    to_from_from: &Se3,
+) -> Option<f64> {
+    let logs = log_ratios_across(&from.pointmap, to, to_from_from);
+    Comparison::of(logs).filter(Comparison::is_good).map(|compared| compared.log_scale)
 }
 
 /// The numbers whose differences (first less second) fit all edges (indices, difference, weight) best.

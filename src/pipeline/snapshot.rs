@@ -9,6 +9,7 @@ use super::depth_offset::OffsetWatch;
 use super::drift::Travel;
 use super::learned::{GeoReference, LearnedSnapshot};
 use super::merging::set_pointmap;
+use super::scaling::scaled;
 use super::{FrameRecord, Pipeline};
 use crate::config::Config;
 use crate::constraint::Constraint;
@@ -87,6 +88,24 @@ impl MapSnapshot {
         self.keyframes.iter().filter_map(whole).for_each(|keyframe| map.insert(keyframe));
         map.reserve_below(self.graph.next_keyframe);
         map
+    }
+
+    /// Returns the map with all lengths multiplied by `factor`.
+    #[must_use]
+    pub fn scaled(mut self, factor: f64) -> Self {
+        for keyframe in &mut self.keyframes {
+            keyframe.pointmap = keyframe.pointmap.scaled(factor);
+        }
+        let graph = &mut self.graph;
+        graph.poses.values_mut().for_each(|pose| *pose = scaled(*pose, factor));
+        for stored in &mut graph.constraints {
+            stored.constraint = stored.constraint.lengthened(factor);
+        }
+        for record in graph.sessions.iter_mut().flatten() {
+            record.keyframe_from_camera = scaled(record.keyframe_from_camera, factor);
+        }
+        graph.travel[0] *= factor;
+        self
     }
 
     /// Returns the poses of all frames of all sessions, by session.

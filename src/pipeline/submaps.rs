@@ -9,8 +9,10 @@
 use std::collections::BTreeSet;
 
 use super::drift::Travel;
+use super::joining::Lies;
 use super::odometry::OdometryMark;
 use super::priors::Inferring;
+use super::scaling::scaled;
 use super::{FrameRecord, GeoReference, Location, MapSnapshot, Pipeline, PreparedFrame};
 use crate::geometry::Se3;
 use crate::keyframe::KeyframeId;
@@ -130,6 +132,7 @@ impl Pipeline {
     }
 
     fn is_seen_in(&mut self, index: usize, newest: KeyframeId) -> bool {
+        let is_up_to_scale = self.may_drift_in_scale();
         let (Some(recognizer), Some(view)) = (&mut self.recognizer, self.map.get(newest)) else {
             return false;
         };
@@ -137,7 +140,8 @@ impl Pipeline {
         let submap = &mut self.submaps.aside[index];
         let Some(remembered) = &mut submap.remembered else { return false };
         recognizer.exchange(remembered);
-        let sightings = recognizer.sight_stored(view, &features, |id| submap.map.get(id));
+        let sightings =
+            recognizer.sight_stored(view, &features, is_up_to_scale, |id| submap.map.get(id));
         recognizer.exchange(remembered);
         sightings.is_ok_and(|sightings| !sightings.is_empty())
     }
@@ -148,9 +152,10 @@ impl Pipeline {
         let newest = update.new_keyframe.and_then(|id| self.map.get(id));
         let newest = newest.map(|k| (k.frame.odometry, k.world_from_camera));
         // Where odometry says nothing, everything is possible.
-        let is_possible = |pipeline: &Self, keyframe: KeyframeId, world_from_other: &Se3| {
+        let is_possible = |pipeline: &Self, keyframe: KeyframeId, lies: &Lies| {
             newest.as_ref().is_none_or(|(odometry, other_from_camera)| {
-                let world_from_camera = world_from_other * other_from_camera;
+                let other_from_camera = scaled(*other_from_camera, lies.longer);
+                let world_from_camera = lies.world_from_other * other_from_camera;
                 pipeline.is_reachable(odometry.as_ref(), keyframe, &world_from_camera)
             })
         };
@@ -159,13 +164,13 @@ impl Pipeline {
         self.exchange(index);
         let first = self.map.next_id().0;
         let renumbered = |id: KeyframeId| KeyframeId(first + id.0);
-        if self.join_where(&here, is_possible).is_err() {
+        let Ok(joined) = self.join_where(&here, is_possible) else {
             self.exchange(index);
             return false;
-        }
+        };
         self.note_other_map();
         self.submaps.aside.remove(index);
-        self.travel = self.travel.and(&travel);
+        self.travel = self.travel.and(&Travel { metres: joined.longer * travel.metres, ..travel });
         if has_frames {
             // Frames of the map that was joined are frames of this session.
             self.records.extend(self.past_sessions.pop().unwrap_or_default());
@@ -173,6 +178,7 @@ impl Pipeline {
         if let Some(anchor) = here.graph.anchor {
             self.set_anchor(renumbered(anchor));
         }
+        self.scale_motion(joined.longer);
         update.world_from_camera = self.last_pose();
         update.keyframe = update.keyframe.map(renumbered);
         update.new_keyframe = update.new_keyframe.map(renumbered);

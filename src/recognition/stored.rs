@@ -45,7 +45,8 @@ impl Recognizer {
     }
 
     /// Returns where keyframes that look most like another map's keyframe, `view`, see it: by
-    /// features that were stored, and the geometry of both.
+    /// features that were stored, and the geometry of both, or where that is `is_up_to_scale`, the
+    /// keyframe's.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] for features of another extractor.
@@ -53,6 +54,7 @@ impl Recognizer {
         &self,
         view: &Keyframe,
         stored: &KeyframeFeatures,
+        is_up_to_scale: bool,
         keyframe: impl Fn(KeyframeId) -> Option<&'a Keyframe>,
     ) -> Result<Vec<Sighting>> {
         let found = self.index.query_signature(&stored.signature, self.config.max_candidates)?;
@@ -62,6 +64,7 @@ impl Recognizer {
             features: &features,
             camera: &view.camera,
             pointmap: Some(&view.pointmap),
+            is_up_to_scale,
         };
         let known = found.into_iter().filter_map(|found| keyframe(found.keyframe));
         Ok(known.filter_map(|known| self.sight(&query, known)).collect())

@@ -1,8 +1,8 @@
 //! Tracking: where each frame is, relative to a keyframe, at camera rate.
 //!
 //! Dense alignment from coarse to fine: Levenberg–Marquardt over the photometric and geometric
-//! residuals of [`crate::dense_residual`], from the best of several starts, with a verdict; by [rays](rays)
-//! where intensities do not fit.
+//! residuals of [`crate::dense_residual`], from the best of several starts, with a verdict; by rays to
+//! [patches](crate::patches) where intensities do not fit.
 
 mod align;
 mod keyframe_decision;

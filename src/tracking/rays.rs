@@ -73,12 +73,13 @@ impl Rays {
     fn add(&mut self, patch: &Patch, frame: &Level, frame_from_reference: &Se3) {
         self.visible += usize::from(patch.is_visible(frame, frame_from_reference));
         let Some(found) = patch.find(frame, frame_from_reference) else { return };
-        let Some(ray) = frame.camera.ray(&found.pixel) else { return };
+        let ray = frame.camera.ray(&found.pixel).and_then(|ray| ray.try_normalize(0.0));
+        let Some(seen_in_frame) = ray else { return };
         self.correlation += f64::from(found.correlation);
         self.rays.push(Ray {
             point_in_reference: patch.point_in_reference.cast(),
             depth_variance_m2: f64::from(patch.depth_variance_m2),
-            seen_in_frame: ray.normalize(),
+            seen_in_frame,
         });
     }
 
@@ -116,8 +117,9 @@ impl Rays {
 impl Ray {
     /// The residual at a pose, between unit vectors.
     fn off(&self, frame_from_reference: &Se3) -> Vector3<f64> {
-        let point = frame_from_reference * Point3::from(self.point_in_reference);
-        point.coords.normalize() - self.seen_in_frame
+        let point = (frame_from_reference * Point3::from(self.point_in_reference)).coords;
+        // A point in the camera itself is in no direction.
+        point.try_normalize(0.0).unwrap_or_else(Vector3::zeros) - self.seen_in_frame
     }
 }
 

@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use recon_node::geometry::{Camera, Intrinsics, Se3, se3};
 use recon_node::matching::two_view::{
     CoLocation, Correspondence, Observation, Refusal, TwoViewConfig, VerifiedView, co_location,
-    relative_pose, verify,
+    relative_pose, verify, verify_up_to_scale,
 };
 use recon_node::pointmap::Pointmap;
 use recon_node::raster::Raster;
@@ -257,4 +257,34 @@ fn matches_that_agree_on_a_pose_that_the_depths_deny_are_refused() {
     assert!(matches!(refusal, Refusal::DepthMismatch { .. }), "{refusal}");
     let (pose, found) = verify(&view(&a), &view(&a), &seen, &config()).unwrap();
     assert!(se3::log(&pose.target_from_source).norm() < 1e-9 && found.agreeing_frac > 0.99);
+}
+
+/// The map of a camera without depth may be longer at one end of a loop than at the other.
+#[test]
+fn views_whose_lengths_differ_are_verified_up_to_scale() {
+    let camera = camera();
+    let world_from_b = se3::exp(&Vector6::from([0.0, 0.2, 0.02, 0.3, 0.1, -0.2]));
+    let (a, b) = (room(&Se3::identity()), room(&world_from_b));
+    let truth = world_from_b.inverse();
+    for longer in [0.6, 0.8, 1.0, 1.25, 2.0] {
+        let drifted = a.scaled(longer);
+        let [source, target] =
+            [&drifted, &b].map(|pointmap| VerifiedView { camera: &camera, pointmap });
+        let pixels = (0..400).map(|i| Vector2::new((i % 20 * 16) as f64, (i / 20 * 12) as f64));
+        let seen: Vec<Correspondence> = pixels
+            .filter_map(|pixel| {
+                let there = Observation::of_pointmap(&camera, &a, pixel)?.point()?;
+                let pixel_there = camera.project(&(truth * there))?;
+                let source = Observation::of_pointmap(&camera, &drifted, pixel)?;
+                let target = Observation::of_pointmap(&camera, &b, pixel_there)?;
+                Some(Correspondence { source, target })
+            })
+            .collect();
+        let (pose, factor) = verify_up_to_scale(&source, &target, &seen, &config()).unwrap();
+        let off = se3::log(&pose.target_from_source.inv_mul(&truth));
+        assert!((factor * longer - 1.0).abs() < 0.02, "{longer}: {factor}");
+        assert!(off.norm() < 0.03, "{longer}: {off}");
+        let is_far = !(0.9..1.1).contains(&longer);
+        assert_eq!(verify(&source, &target, &seen, &config()).is_err(), is_far, "{longer}");
+    }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 #![allow(clippy::float_cmp, reason = "what is compared for equality is promised exactly")]
 
+mod joining;
 mod loops;
 mod moving;
 mod priors;

@@ -33,6 +33,7 @@ struct Outcome {
     keyframes: usize,
 }
 
+#[expect(clippy::print_stdout, reason = "figures are for people")]
 fn mapped(simulated: &SimulatorConfig, oracle: OracleConfig, settings: &[&str]) -> Outcome {
     let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
     let config = Config::from_sources(None, &settings).unwrap();

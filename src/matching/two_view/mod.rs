@@ -187,6 +187,51 @@ pub fn verify(
     config: &TwoViewConfig,
 ) -> Result<(TwoViewPose, CoLocation), Refusal> {
     let pose = relative_pose(source.camera, target.camera, seen, config)?;
+    let found = fitting(source, target, &pose, config)?;
+    Ok((pose, found))
+}
+
+/// Returns the same for a source whose lengths may differ from the target's by a factor: the pose in the
+/// target's lengths, by where the source sees the target's points and not how far away, and how many
+/// times as long as the source's those are.
+pub fn verify_up_to_scale(
+    source: &VerifiedView<'_>,
+    target: &VerifiedView<'_>,
+    seen: &[Correspondence],
+    config: &TwoViewConfig,
+) -> Result<(TwoViewPose, f64), Refusal> {
+    let flat = |c: &Correspondence| Correspondence {
+        source: Observation { depth: None, ..c.source },
+        ..*c
+    };
+    let flat: Vec<Correspondence> = seen.iter().map(flat).collect();
+    let pose = relative_pose(source.camera, target.camera, &flat, config)?;
+    let factor = length_ratio(&pose, seen).ok_or(Refusal::DepthMismatch { agreeing_frac: 0.0 })?;
+    let pointmap = source.pointmap.scaled(factor);
+    fitting(&VerifiedView { pointmap: &pointmap, ..*source }, target, &pose, config)?;
+    Ok((pose, factor))
+}
+
+/// How many times as long as the source's the target's lengths are: the median over what agrees.
+fn length_ratio(pose: &TwoViewPose, seen: &[Correspondence]) -> Option<f64> {
+    let source_from_target = pose.target_from_source.inverse();
+    let ratio = |c: &Correspondence| {
+        let (depth, _) = c.source.depth?;
+        Some((source_from_target * c.target.point()?).z / depth)
+    };
+    let agreeing = pose.inliers.iter().filter_map(|&index| seen.get(index));
+    let mut ratios: Vec<f64> = agreeing.filter_map(ratio).collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios.get(ratios.len() / 2).copied().filter(|ratio| *ratio > 0.0)
+}
+
+/// How two views fit together by a pose, where they do.
+fn fitting(
+    source: &VerifiedView<'_>,
+    target: &VerifiedView<'_>,
+    pose: &TwoViewPose,
+    config: &TwoViewConfig,
+) -> Result<CoLocation, Refusal> {
     let found = co_location(source, target, &pose.target_from_source);
     if found.overlap_frac < config.min_overlap_frac {
         return Err(Refusal::LowOverlap { overlap_frac: found.overlap_frac });
@@ -194,7 +239,7 @@ pub fn verify(
     if found.agreeing_frac < config.min_agreeing_frac {
         return Err(Refusal::DepthMismatch { agreeing_frac: found.agreeing_frac });
     }
-    Ok((pose, found))
+    Ok(found)
 }
 
 fn check_certain(information: &Matrix6<f64>, config: &TwoViewConfig) -> Result<(), Refusal> {
