@@ -9,10 +9,11 @@ use nalgebra::Matrix6;
 use super::drift::Suspicion;
 use super::inferring::Candidate;
 use super::merging::{Alike, Comparison, Window, log_ratios};
+use super::scaling::scaled;
 use super::{Pipeline, PreparedFrame};
 use crate::geometry::Se3;
 use crate::keyframe::KeyframeId;
-use crate::matching::two_view::{TwoViewPose, VerifiedView, co_location};
+use crate::matching::two_view::{TwoViewPose, VerifiedView, fitting};
 use crate::recognition::Sighting;
 use crate::stamp::Stamp;
 
@@ -45,17 +46,13 @@ impl Pipeline {
         let known = &keyframe.pointmap;
         let logs = log_ratios(&alike.pointmap, |x, y| known.point(x, y).map_or(0.0, |p| p.z));
         let factor = Comparison::of(logs).filter(Comparison::is_good)?.log_scale.exp();
-        let mut keyframe_from_view = alike.keyframe_from_newest;
-        keyframe_from_view.translation.vector *= factor;
+        let keyframe_from_view = scaled(alike.keyframe_from_newest, factor);
         let newest = window.newest.scaled(factor);
         let view = VerifiedView { camera: &candidate.frame.camera, pointmap: &newest };
         let known = VerifiedView { camera: &keyframe.camera, pointmap: known };
-        let seen = co_location(&view, &known, &keyframe_from_view);
-        let least = &self.config.recognition.two_view;
-        let fits = seen.overlap_frac >= least.min_overlap_frac
-            && seen.agreeing_frac >= least.min_agreeing_frac;
+        fitting(&view, &known, &keyframe_from_view, &self.config.recognition.two_view).ok()?;
         let stamp = candidate.frame.frame.stamp;
-        fits.then_some(Revisit { stamp, keyframe: alike.id, keyframe_from_view })
+        Some(Revisit { stamp, keyframe: alike.id, keyframe_from_view })
     }
 
     /// What the model said of places that a keyframe is of, too, as far as the way between them can

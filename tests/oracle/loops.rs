@@ -11,7 +11,7 @@ use recon_node::trajectory::{StampedPose, Trajectory};
 
 /// A round through a corridor and a piece of the next, with a camera that says a focal length 3 % too
 /// large: after four corners the map has the start elsewhere than the camera sees it.
-fn round() -> SimulatorConfig {
+pub fn round() -> SimulatorConfig {
     let round = SimulatorConfig::round_of(World::Building { side_m: 8.0 });
     SimulatorConfig {
         width: 160,

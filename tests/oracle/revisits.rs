@@ -7,23 +7,10 @@ use recon_node::frame::Frame;
 use recon_node::inference::Models;
 use recon_node::model::open_features;
 use recon_node::pipeline::Pipeline;
-use recon_node::simulator::{OracleConfig, OracleModel, Simulator, SimulatorConfig, World};
+use recon_node::simulator::{OracleConfig, OracleModel, Simulator, SimulatorConfig};
 use recon_node::trajectory::{StampedPose, Trajectory};
 
-/// A round through a corridor and a piece of the next, with a camera that says a focal length 3 % too
-/// large: after four corners the map has the start elsewhere than the camera sees it.
-fn round() -> SimulatorConfig {
-    let round = SimulatorConfig::round_of(World::Building { side_m: 8.0 });
-    let duration_secs = round.loop_secs + 4.0;
-    SimulatorConfig {
-        width: 160,
-        height: 120,
-        rate_hz: 15.0,
-        duration_secs,
-        focal_error_frac: 0.03,
-        ..round
-    }
-}
+use super::loops::round;
 
 /// How a way was mapped.
 #[derive(Debug)]

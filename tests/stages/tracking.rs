@@ -26,7 +26,7 @@ fn track(reference: &Frame, frame: &Frame) -> Tracked {
 }
 
 /// Motions between keyframe and frame as they come, from little to what a search must mend.
-fn motions() -> [Se3; 6] {
+pub fn motions() -> [Se3; 6] {
     [
         pose([0.0; 3], [0.0; 3]),
         pose([0.3, -0.5, 0.2], [0.01, 0.0, 0.01]),

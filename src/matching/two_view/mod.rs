@@ -187,7 +187,7 @@ pub fn verify(
     config: &TwoViewConfig,
 ) -> Result<(TwoViewPose, CoLocation), Refusal> {
     let pose = relative_pose(source.camera, target.camera, seen, config)?;
-    let found = fitting(source, target, &pose, config)?;
+    let found = fitting(source, target, &pose.target_from_source, config)?;
     Ok((pose, found))
 }
 
@@ -208,7 +208,8 @@ pub fn verify_up_to_scale(
     let pose = relative_pose(source.camera, target.camera, &flat, config)?;
     let factor = length_ratio(&pose, seen).ok_or(Refusal::DepthMismatch { agreeing_frac: 0.0 })?;
     let pointmap = source.pointmap.scaled(factor);
-    fitting(&VerifiedView { pointmap: &pointmap, ..*source }, target, &pose, config)?;
+    let source = VerifiedView { pointmap: &pointmap, ..*source };
+    fitting(&source, target, &pose.target_from_source, config)?;
     Ok((pose, factor))
 }
 
@@ -225,14 +226,14 @@ fn length_ratio(pose: &TwoViewPose, seen: &[Correspondence]) -> Option<f64> {
     ratios.get(ratios.len() / 2).copied().filter(|ratio| *ratio > 0.0)
 }
 
-/// How two views fit together by a pose, where they do.
-fn fitting(
+/// Returns how two pointmaps fit together by a pose, where they do.
+pub fn fitting(
     source: &VerifiedView<'_>,
     target: &VerifiedView<'_>,
-    pose: &TwoViewPose,
+    target_from_source: &Se3,
     config: &TwoViewConfig,
 ) -> Result<CoLocation, Refusal> {
-    let found = co_location(source, target, &pose.target_from_source);
+    let found = co_location(source, target, target_from_source);
     if found.overlap_frac < config.min_overlap_frac {
         return Err(Refusal::LowOverlap { overlap_frac: found.overlap_frac });
     }
